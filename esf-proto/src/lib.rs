@@ -1,0 +1,14 @@
+//! The ESF protocol as pure state machines.
+#![no_std]
+#![deny(missing_docs)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod close;
+pub mod failure;
+pub mod ids;
+pub mod login;
+pub mod time;
+pub mod wire;
