@@ -10,5 +10,6 @@ pub mod close;
 pub mod failure;
 pub mod ids;
 pub mod login;
+pub mod session;
 pub mod time;
 pub mod wire;

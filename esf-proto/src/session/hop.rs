@@ -1,0 +1,335 @@
+//! The counts of one session on one side: what was handed out, what the peer holds, what the window admits.
+//!
+//! Frames are counted, not numbered. One modular `u32` a direction serves acknowledgement, flow control and resume
+//! (ESF-201 to ESF-219).
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::time::Instant;
+
+/// A count is told after so many frames …
+const COUNT_FRAMES: u32 = 32;
+/// … or so many bytes …
+const COUNT_BYTES: usize = 64 * 1024;
+/// … or so long after the first of them.
+const COUNT_DELAY: Duration = Duration::from_millis(100);
+/// Frames that may be out and not counted by the peer.
+const UNCOUNTED_LIMIT: usize = (1 << 16) - 1;
+
+/// A count that no honest peer can state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a count outside of what was acknowledged and sent")]
+pub struct CountViolation;
+
+/// The two numbers of a count frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Whole frames that this side holds, in order.
+    pub received: u32,
+    /// Bytes of windowed frames that entered the application's queue.
+    pub taken: u32,
+}
+
+/// Both directions of one hop. Lives as long as the session, over all its links.
+#[derive(Debug)]
+pub struct Hop {
+    acked: u32,
+    replay: VecDeque<Kept>,
+    /// How many of `replay` were handed out on the present link.
+    handed: usize,
+    window: u32,
+    windowed_out: u32,
+    peer_taken: u32,
+
+    received: u32,
+    taken: u32,
+    told: Counts,
+    untold_bytes: usize,
+    count_due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    frame: Bytes,
+    cost: usize,
+}
+
+impl Hop {
+    /// A new session's counts; at most `window` bytes of messages are out that the peer has not taken.
+    #[must_use]
+    pub fn new(window: u32) -> Self {
+        Self {
+            acked: 0,
+            replay: VecDeque::new(),
+            handed: 0,
+            window,
+            windowed_out: 0,
+            peer_taken: 0,
+            received: 0,
+            taken: 0,
+            told: Counts { received: 0, taken: 0 },
+            untold_bytes: 0,
+            count_due: None,
+        }
+    }
+
+    /// Sets the window, as the peer announced it. Bytes that are out stay so.
+    pub fn set_window(&mut self, window: u32) {
+        self.window = window;
+    }
+
+    // Outward.
+
+    /// Whether another counted frame may go out: at most 2^16 are uncounted.
+    #[must_use]
+    pub fn may_hand_out(&self) -> bool {
+        self.handed == self.replay.len() && self.replay.len() < UNCOUNTED_LIMIT
+    }
+
+    /// Whether the window admits a message of `len` bytes; an empty one admits any.
+    #[must_use]
+    pub fn admits(&self, len: usize) -> bool {
+        let out = self.windowed_out.wrapping_sub(self.peer_taken);
+        out == 0 || u32::try_from(len).is_ok_and(|len| len <= self.window.saturating_sub(out))
+    }
+
+    /// Counts a frame that goes out now and keeps it until the peer has counted it.
+    pub fn hand_out(&mut self, frame: Bytes, cost: usize, windowed: bool) {
+        if windowed {
+            self.windowed_out = self.windowed_out.wrapping_add(size(frame.len()));
+        }
+        self.replay.push_back(Kept { frame, cost });
+        self.handed = self.replay.len();
+    }
+
+    /// Frames handed out and not yet counted by the peer.
+    #[must_use]
+    pub fn uncounted(&self) -> usize {
+        self.replay.len()
+    }
+
+    /// The peer's count came: what it holds is forgotten here, and `freed` hears the cost of each frame.
+    ///
+    /// # Errors
+    /// A count below what was acknowledged or above what went out on this link.
+    pub fn on_count(&mut self, counts: Counts, freed: impl FnMut(usize)) -> Result<(), CountViolation> {
+        let newly = usize::try_from(counts.received.wrapping_sub(self.acked)).unwrap_or(usize::MAX);
+        let newly_taken = counts.taken.wrapping_sub(self.peer_taken);
+        if newly > self.handed || newly_taken > self.windowed_out.wrapping_sub(self.peer_taken) {
+            return Err(CountViolation);
+        }
+        self.forget(newly, freed);
+        self.handed -= newly;
+        self.peer_taken = counts.taken;
+        Ok(())
+    }
+
+    /// A resume: the peer states what it holds, the rest goes out again before anything new.
+    ///
+    /// # Errors
+    /// A count below what was acknowledged or above what was ever handed out.
+    pub fn rewind(&mut self, received: u32, freed: impl FnMut(usize)) -> Result<(), CountViolation> {
+        let newly = usize::try_from(received.wrapping_sub(self.acked)).unwrap_or(usize::MAX);
+        if newly > self.replay.len() {
+            return Err(CountViolation);
+        }
+        self.forget(newly, freed);
+        self.handed = 0;
+        Ok(())
+    }
+
+    /// The next frame to go out again after a resume.
+    pub fn next_replay(&mut self) -> Option<Bytes> {
+        let frame = self.replay.get(self.handed)?.frame.clone();
+        self.handed += 1;
+        Some(frame)
+    }
+
+    /// The session ends: what was handed out and never counted, in order, each with its cost.
+    pub fn take_uncounted(&mut self) -> impl Iterator<Item = (Bytes, usize)> {
+        self.handed = 0;
+        core::mem::take(&mut self.replay).into_iter().map(|kept| (kept.frame, kept.cost))
+    }
+
+    fn forget(&mut self, frames: usize, mut freed: impl FnMut(usize)) {
+        for kept in self.replay.drain(..frames) {
+            freed(kept.cost);
+        }
+        self.acked = self.acked.wrapping_add(size(frames));
+        if self.replay.is_empty() {
+            self.replay.shrink_to(16);
+        }
+    }
+
+    // Inward.
+
+    /// A counted frame of `len` bytes is held by this side.
+    pub fn on_frame(&mut self, now: Instant, len: usize) {
+        self.received = self.received.wrapping_add(1);
+        self.untold_bytes = self.untold_bytes.saturating_add(len);
+        self.plan_count(now);
+    }
+
+    /// `bytes` of windowed frames entered the application's queue.
+    pub fn take(&mut self, now: Instant, bytes: usize) {
+        self.taken = self.taken.wrapping_add(size(bytes));
+        self.plan_count(now);
+    }
+
+    /// What this side holds and has taken, told or not.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts { received: self.received, taken: self.taken }
+    }
+
+    /// When a count is to be told, if there is anything to tell.
+    #[must_use]
+    pub fn count_due(&self) -> Option<Instant> {
+        self.count_due
+    }
+
+    /// The count to tell now, if it is due.
+    pub fn poll_count(&mut self, now: Instant) -> Option<Counts> {
+        self.count_due.filter(|due| *due <= now)?;
+        Some(self.tell_count())
+    }
+
+    /// The count to tell with a heartbeat: now, unless nothing changed.
+    pub fn poll_count_early(&mut self) -> Option<Counts> {
+        self.count_due?;
+        Some(self.tell_count())
+    }
+
+    /// The count to tell whatever was told: the first frame after a resume.
+    pub fn tell_count(&mut self) -> Counts {
+        self.told = self.counts();
+        self.untold_bytes = 0;
+        self.count_due = None;
+        self.told
+    }
+
+    fn plan_count(&mut self, now: Instant) {
+        let frames = self.received.wrapping_sub(self.told.received);
+        let taken = usize::try_from(self.taken.wrapping_sub(self.told.taken)).unwrap_or(usize::MAX);
+        let at_once = frames >= COUNT_FRAMES || self.untold_bytes >= COUNT_BYTES || taken >= COUNT_BYTES;
+        let due = if at_once { now } else { now + COUNT_DELAY };
+        self.count_due = Some(self.count_due.map_or(due, |planned| planned.min(due)));
+    }
+}
+
+/// Counts are modular; frames are smaller than 4 GiB.
+fn size(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const NOW: Instant = Instant::ZERO;
+
+    fn hop_with(frames: &[&'static str]) -> Hop {
+        let mut hop = Hop::new(100);
+        for frame in frames {
+            hop.hand_out(Bytes::from_static(frame.as_bytes()), 1, true);
+        }
+        hop
+    }
+
+    fn replayed(hop: &mut Hop) -> Vec<Bytes> {
+        core::iter::from_fn(|| hop.next_replay()).collect()
+    }
+
+    #[test]
+    fn a_resume_replays_exactly_what_is_missing() {
+        let mut hop = hop_with(&["a", "b", "c"]);
+        hop.rewind(1, |_| ()).unwrap();
+        assert!(!hop.may_hand_out(), "new frames wait for the replay");
+        assert_eq!(replayed(&mut hop), ["b", "c"]);
+        assert!(hop.may_hand_out());
+        hop.hand_out(Bytes::from_static(b"d"), 1, true);
+        hop.rewind(1, |_| ()).unwrap();
+        assert_eq!(replayed(&mut hop), ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_resume_when_nothing_was_received_replays_all() {
+        let mut hop = hop_with(&["a", "b"]);
+        hop.rewind(0, |_| ()).unwrap();
+        assert_eq!(replayed(&mut hop), ["a", "b"]);
+    }
+
+    #[test]
+    fn counts_from_the_future_or_the_past_are_violations() {
+        let mut hop = hop_with(&["a", "b"]);
+        assert_eq!(hop.rewind(3, |_| ()), Err(CountViolation));
+        assert_eq!(hop.on_count(Counts { received: 3, taken: 0 }, |_| ()), Err(CountViolation));
+        assert_eq!(hop.on_count(Counts { received: 1, taken: 3 }, |_| ()), Err(CountViolation));
+        hop.on_count(Counts { received: 2, taken: 2 }, |_| ()).unwrap();
+        assert_eq!(hop.on_count(Counts { received: 1, taken: 2 }, |_| ()), Err(CountViolation));
+        assert_eq!(hop.on_count(Counts { received: 2, taken: 1 }, |_| ()), Err(CountViolation));
+    }
+
+    #[test]
+    fn a_count_of_what_was_not_replayed_yet_is_a_violation() {
+        let mut hop = hop_with(&["a", "b"]);
+        hop.rewind(0, |_| ()).unwrap();
+        assert_eq!(hop.on_count(Counts { received: 1, taken: 0 }, |_| ()), Err(CountViolation));
+        hop.next_replay();
+        hop.on_count(Counts { received: 1, taken: 0 }, |_| ()).unwrap();
+        assert_eq!(replayed(&mut hop), ["b"]);
+    }
+
+    #[test]
+    fn counts_go_round_the_end_of_u32() {
+        let mut hop = hop_with(&["a", "b"]);
+        hop.acked = u32::MAX;
+        hop.on_count(Counts { received: 0, taken: 1 }, |_| ()).unwrap();
+        assert_eq!(hop.uncounted(), 1);
+    }
+
+    #[test]
+    fn the_window_opens_with_what_was_taken_and_an_empty_one_admits_any() {
+        let mut hop = Hop::new(10);
+        assert!(hop.admits(1_000));
+        hop.hand_out(Bytes::from_static(b"12345678"), 1, true);
+        assert!(hop.admits(2));
+        assert!(!hop.admits(3));
+        hop.on_count(Counts { received: 1, taken: 0 }, |_| ()).unwrap();
+        assert!(!hop.admits(3), "received is not taken");
+        hop.on_count(Counts { received: 1, taken: 8 }, |_| ()).unwrap();
+        assert!(hop.admits(1_000));
+    }
+
+    #[test]
+    fn a_count_is_due_after_frames_bytes_or_time() {
+        let mut hop = Hop::new(10);
+        hop.on_frame(NOW, 1);
+        assert_eq!(hop.count_due(), Some(NOW + COUNT_DELAY));
+        assert_eq!(hop.poll_count(NOW), None);
+        assert_eq!(hop.poll_count(NOW + COUNT_DELAY), Some(Counts { received: 1, taken: 0 }));
+        assert_eq!(hop.count_due(), None);
+        hop.on_frame(NOW, COUNT_BYTES);
+        assert_eq!(hop.count_due(), Some(NOW));
+        hop.tell_count();
+        for _ in 0..COUNT_FRAMES {
+            hop.on_frame(NOW, 1);
+        }
+        assert_eq!(hop.count_due(), Some(NOW));
+    }
+
+    #[test]
+    fn freed_hears_the_cost_of_each_counted_frame() {
+        let mut hop = Hop::new(10);
+        hop.hand_out(Bytes::from_static(b"a"), 5, false);
+        hop.hand_out(Bytes::from_static(b"b"), 7, false);
+        let mut freed = 0;
+        hop.on_count(Counts { received: 1, taken: 0 }, |cost| freed += cost).unwrap();
+        assert_eq!(freed, 5);
+        assert_eq!(hop.take_uncounted().map(|(_, cost)| cost).sum::<usize>(), 7);
+    }
+}

@@ -1,0 +1,251 @@
+//! Frames that wait to be handed out, by class.
+
+use alloc::collections::VecDeque;
+use bytes::{Bytes, BytesMut};
+
+use crate::time::Instant;
+
+/// Frames under this size are copied before they wait, so that a few bytes never pin a whole read buffer.
+const COPY_BELOW: usize = 1024;
+const CHUNK: usize = 4096;
+/// What may wait in the volatile lane.
+const VOLATILE_LIMIT: usize = 64 * 1024;
+
+/// The class of a waiting frame; earlier ones are handed out first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Acks, failures, replies, responses, queries, requests: never held back by the window (ESF-215).
+    Interactive,
+    /// Messages: handed out while the window has room.
+    Message,
+    /// Frames that are dropped rather than wait.
+    Volatile,
+}
+
+/// One waiting frame.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// The whole frame.
+    pub frame: Bytes,
+    /// When it expires if it was not handed out.
+    pub deadline: Option<Instant>,
+    /// Bytes charged to a budget for it, to be released when the peer has counted it.
+    pub cost: usize,
+    /// Whatever the owner wants to know it by: the message id at a client, the sender's session at the server.
+    pub tag: u64,
+}
+
+/// The lanes of one session.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    interactive: VecDeque<Queued>,
+    messages: VecDeque<Queued>,
+    volatile: VecDeque<Queued>,
+    message_bytes: usize,
+    volatile_bytes: usize,
+    first_deadline: Option<Instant>,
+    chunk: BytesMut,
+}
+
+impl Lanes {
+    /// Puts a frame at the end of a lane.
+    pub fn push(&mut self, lane: Lane, mut queued: Queued) {
+        queued.frame = self.keep(queued.frame);
+        self.note(lane, &queued);
+        self.lane_mut(lane).push_back(queued);
+    }
+
+    /// Puts a frame at the head of a lane: resends go before what is queued.
+    pub fn push_front(&mut self, lane: Lane, queued: Queued) {
+        self.note(lane, &queued);
+        self.lane_mut(lane).push_front(queued);
+    }
+
+    /// Whether a volatile frame of this size is to be dropped: something windowed waits, or its lane is full.
+    #[must_use]
+    pub fn refuses_volatile(&self, len: usize) -> bool {
+        !self.messages.is_empty() || self.volatile_bytes + len > VOLATILE_LIMIT
+    }
+
+    /// The next frame to hand out; `room` says whether the window admits a message of that size.
+    pub fn pop(&mut self, room: impl FnOnce(usize) -> bool) -> Option<(Lane, Queued)> {
+        if let Some(queued) = self.interactive.pop_front() {
+            return Some((Lane::Interactive, queued));
+        }
+        if let Some(next) = self.messages.front() {
+            if room(next.frame.len()) {
+                let queued = self.messages.pop_front()?;
+                self.message_bytes -= queued.frame.len();
+                return Some((Lane::Message, queued));
+            }
+            return None;
+        }
+        let queued = self.volatile.pop_front()?;
+        self.volatile_bytes -= queued.frame.len();
+        Some((Lane::Volatile, queued))
+    }
+
+    /// When the first waiting frame may expire. It may be earlier than that, never later.
+    #[must_use]
+    pub fn first_deadline(&self) -> Option<Instant> {
+        self.first_deadline
+    }
+
+    /// Takes out every frame whose time is over. Frames that were handed out are not here, so they stay.
+    pub fn expire(&mut self, now: Instant, mut expired: impl FnMut(Queued)) {
+        if self.first_deadline.is_none_or(|first| first > now) {
+            return;
+        }
+        self.take_out(|queued| queued.deadline.is_some_and(|at| at <= now), &mut expired);
+        let deadlines = self.interactive.iter().chain(&self.messages).filter_map(|queued| queued.deadline);
+        self.first_deadline = deadlines.min();
+    }
+
+    /// Takes out every interactive or message frame that `chosen` names.
+    pub fn take_out(&mut self, chosen: impl Fn(&Queued) -> bool, mut out: impl FnMut(Queued)) {
+        for lane in [&mut self.interactive, &mut self.messages] {
+            if lane.iter().any(&chosen) {
+                for queued in core::mem::take(lane) {
+                    if chosen(&queued) { out(queued) } else { lane.push_back(queued) }
+                }
+            }
+        }
+        self.message_bytes = self.messages.iter().map(|queued| queued.frame.len()).sum();
+    }
+
+    /// Takes out everything that waits, lane by lane.
+    pub fn drain(&mut self) -> impl Iterator<Item = (Lane, Queued)> {
+        let lanes = core::mem::take(self);
+        let of = |lane| move |queued| (lane, queued);
+        (lanes.interactive.into_iter().map(of(Lane::Interactive)))
+            .chain(lanes.messages.into_iter().map(of(Lane::Message)))
+            .chain(lanes.volatile.into_iter().map(of(Lane::Volatile)))
+    }
+
+    /// The frames of a lane, the next one first.
+    pub fn iter(&self, lane: Lane) -> impl Iterator<Item = &Queued> {
+        match lane {
+            Lane::Interactive => self.interactive.iter(),
+            Lane::Message => self.messages.iter(),
+            Lane::Volatile => self.volatile.iter(),
+        }
+    }
+
+    /// Frames that wait in a lane.
+    #[must_use]
+    pub fn len(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Interactive => self.interactive.len(),
+            Lane::Message => self.messages.len(),
+            Lane::Volatile => self.volatile.len(),
+        }
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.interactive.is_empty() && self.messages.is_empty() && self.volatile.is_empty()
+    }
+
+    /// Bytes of messages that wait for the window.
+    #[must_use]
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// Gives the memory of an idle session back.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    fn lane_mut(&mut self, lane: Lane) -> &mut VecDeque<Queued> {
+        match lane {
+            Lane::Interactive => &mut self.interactive,
+            Lane::Message => &mut self.messages,
+            Lane::Volatile => &mut self.volatile,
+        }
+    }
+
+    fn note(&mut self, lane: Lane, queued: &Queued) {
+        match lane {
+            Lane::Interactive => {}
+            Lane::Message => self.message_bytes += queued.frame.len(),
+            Lane::Volatile => self.volatile_bytes += queued.frame.len(),
+        }
+        if let Some(deadline) = queued.deadline {
+            self.first_deadline = Some(self.first_deadline.map_or(deadline, |first| first.min(deadline)));
+        }
+    }
+
+    fn keep(&mut self, frame: Bytes) -> Bytes {
+        if frame.len() >= COPY_BELOW {
+            return frame;
+        }
+        if self.chunk.capacity() < frame.len() {
+            self.chunk.reserve(CHUNK);
+        }
+        self.chunk.extend_from_slice(&frame);
+        self.chunk.split().freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(text: &'static str) -> Queued {
+        Queued { frame: Bytes::from_static(text.as_bytes()), deadline: None, cost: text.len(), tag: 0 }
+    }
+
+    fn texts(lanes: &mut Lanes, room: bool) -> std::vec::Vec<Bytes> {
+        core::iter::from_fn(|| lanes.pop(|_| room)).map(|(_, queued)| queued.frame).collect()
+    }
+
+    #[test]
+    fn interactive_before_messages_before_volatile() {
+        let mut lanes = Lanes::default();
+        lanes.push(Lane::Volatile, frame("v"));
+        lanes.push(Lane::Message, frame("m"));
+        lanes.push(Lane::Interactive, frame("i"));
+        assert_eq!(texts(&mut lanes, true), ["i", "m", "v"]);
+        assert!(lanes.is_empty());
+    }
+
+    #[test]
+    fn a_closed_window_holds_messages_and_volatile_but_no_answers() {
+        let mut lanes = Lanes::default();
+        lanes.push(Lane::Message, frame("m"));
+        lanes.push(Lane::Volatile, frame("v"));
+        lanes.push(Lane::Interactive, frame("i"));
+        assert_eq!(texts(&mut lanes, false), ["i"]);
+        assert_eq!(lanes.message_bytes(), 1);
+    }
+
+    #[test]
+    fn only_what_is_due_expires() {
+        let mut lanes = Lanes::default();
+        let at = Instant::from_micros;
+        lanes.push(Lane::Message, Queued { deadline: Some(at(5)), ..frame("a") });
+        lanes.push(Lane::Message, Queued { deadline: Some(at(9)), ..frame("b") });
+        lanes.push(Lane::Message, frame("c"));
+        let mut gone = std::vec::Vec::new();
+        lanes.expire(at(4), |queued| gone.push(queued.frame));
+        assert!(gone.is_empty());
+        lanes.expire(at(5), |queued| gone.push(queued.frame));
+        assert_eq!(gone, ["a"]);
+        assert_eq!(lanes.first_deadline(), Some(at(9)));
+        assert_eq!(texts(&mut lanes, true), ["b", "c"]);
+        assert_eq!(lanes.message_bytes(), 0);
+    }
+
+    #[test]
+    fn volatile_is_refused_while_a_message_waits_or_its_lane_is_full() {
+        let mut lanes = Lanes::default();
+        assert!(!lanes.refuses_volatile(10));
+        assert!(lanes.refuses_volatile(VOLATILE_LIMIT + 1));
+        lanes.push(Lane::Message, frame("m"));
+        assert!(lanes.refuses_volatile(10));
+    }
+}

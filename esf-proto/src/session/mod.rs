@@ -1,0 +1,6 @@
+//! What both ends of a hop share: counts and replay, lanes of waiting frames, budgets, timers.
+
+pub mod budget;
+pub mod hop;
+pub mod lanes;
+pub mod timers;
