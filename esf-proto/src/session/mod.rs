@@ -1,6 +1,8 @@
 //! What both ends of a hop share: counts and replay, lanes of waiting frames, budgets, timers.
 
 pub mod budget;
+pub mod dedupe;
 pub mod hop;
+pub mod inbound;
 pub mod lanes;
 pub mod timers;

@@ -1,0 +1,89 @@
+//! At most once, by order instead of a clock (ESF-310).
+
+use alloc::{boxed::Box, collections::VecDeque};
+
+/// How many ids of one sender are remembered beside the highest.
+const REMEMBERED: usize = 1024;
+
+/// What a receiving engine knows of the certain sends of one sending engine: the highest id that it accepted live and
+/// the last 1,024. Costs nothing until the first id comes.
+#[derive(Debug, Clone, Default)]
+pub struct Dedupe(Option<Box<Seen>>);
+
+#[derive(Debug, Clone)]
+struct Seen {
+    highest: u64,
+    /// Accepted ids, ascending: each is above all before it, or it would have been late.
+    last: VecDeque<u64>,
+}
+
+/// What to do with a certain send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is new: run it and acknowledge it.
+    Run,
+    /// It was run: acknowledge it again.
+    Again,
+    /// A later one of this sender was accepted and this one is not known: refuse it with `ConnectionLost`.
+    Late,
+}
+
+impl Dedupe {
+    /// What to do with `id`. Changes nothing: a receiver that has no room refuses it and may be asked again.
+    #[must_use]
+    pub fn check(&self, id: u64) -> Verdict {
+        match &self.0 {
+            Some(seen) if id > seen.highest => Verdict::Run,
+            Some(seen) if seen.last.binary_search(&id).is_ok() => Verdict::Again,
+            Some(_) => Verdict::Late,
+            None => Verdict::Run,
+        }
+    }
+
+    /// What to do with `id`, which is remembered if it is to be run.
+    pub fn accept(&mut self, id: u64) -> Verdict {
+        let verdict = self.check(id);
+        if verdict == Verdict::Run {
+            let seen = self.0.get_or_insert_with(|| Box::new(Seen { highest: id, last: VecDeque::new() }));
+            if seen.last.len() == REMEMBERED {
+                seen.last.pop_front();
+            }
+            seen.last.push_back(id);
+            seen.highest = id;
+        }
+        verdict
+    }
+
+    /// Whether no id was accepted yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_once_acknowledges_again_and_refuses_what_is_late() {
+        let mut dedupe = Dedupe::default();
+        assert_eq!(dedupe.accept(3), Verdict::Run);
+        assert_eq!(dedupe.accept(3), Verdict::Again);
+        assert_eq!(dedupe.accept(5), Verdict::Run);
+        assert_eq!(dedupe.accept(4), Verdict::Late);
+        assert_eq!(dedupe.accept(3), Verdict::Again);
+        assert_eq!(dedupe.check(6), Verdict::Run);
+        assert_eq!(dedupe.accept(6), Verdict::Run, "a check remembers nothing");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_late_and_never_run_again() {
+        let mut dedupe = Dedupe::default();
+        for id in 1..=REMEMBERED as u64 + 1 {
+            assert_eq!(dedupe.accept(id), Verdict::Run);
+        }
+        assert_eq!(dedupe.accept(1), Verdict::Late);
+        assert_eq!(dedupe.accept(2), Verdict::Again);
+    }
+}
