@@ -1,0 +1,166 @@
+//! Addresses, and the envelope that opens every routed frame.
+
+use super::{DecodeError, EncodeError, Kind, codec::Reader, codec::Sink};
+use crate::ids::{DeviceKind, InstanceId};
+
+/// Where a routed frame goes, or where it came from. Borrows its name from the frame.
+///
+/// Layout: u8 form, then what the form says (ESF-014). Names have 1 to 255 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address<'a> {
+    /// Form 0, u64 instance: the server. In `to` instance 0 is whichever server runs.
+    Server {
+        /// One life of the server.
+        instance: u64,
+    },
+    /// Form 1, str8 user: a user, on whichever devices the kind of the frame says.
+    User {
+        /// The user's name.
+        user: &'a str,
+    },
+    /// Form 2, str8 user, u8 device: one device of a user.
+    Device {
+        /// The user's name.
+        user: &'a str,
+        /// The device.
+        device: DeviceKind,
+    },
+    /// Form 3, str8 user, u8 device, u64 instance: one engine.
+    Engine {
+        /// The user's name.
+        user: &'a str,
+        /// The device of its login.
+        device: DeviceKind,
+        /// The engine's life.
+        instance: InstanceId,
+    },
+    /// Form 4, str8 group: the members of a group.
+    Group {
+        /// The group's id.
+        group: &'a str,
+    },
+}
+
+const SERVER: u8 = 0;
+const USER: u8 = 1;
+const DEVICE: u8 = 2;
+const ENGINE: u8 = 3;
+const GROUP: u8 = 4;
+
+impl<'a> Address<'a> {
+    /// The user that it names, if it names one.
+    #[must_use]
+    pub const fn user(&self) -> Option<&'a str> {
+        match *self {
+            Self::User { user } | Self::Device { user, .. } | Self::Engine { user, .. } => Some(user),
+            Self::Server { .. } | Self::Group { .. } => None,
+        }
+    }
+
+    /// Whether a frame can come from here, or an answer go here: an engine or the server (ESF-015, ESF-016).
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        matches!(self, Self::Server { .. } | Self::Engine { .. })
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8()? {
+            SERVER => Self::Server { instance: reader.u64()? },
+            USER => Self::User { user: name(reader)? },
+            DEVICE => Self::Device { user: name(reader)?, device: DeviceKind(reader.u8()?) },
+            ENGINE => Self::Engine {
+                user: name(reader)?,
+                device: DeviceKind(reader.u8()?),
+                instance: InstanceId(reader.u64()?),
+            },
+            GROUP => Self::Group { group: name(reader)? },
+            _ => return Err(DecodeError::Address),
+        })
+    }
+
+    fn write(&self, sink: &mut impl Sink) -> Result<(), EncodeError> {
+        match *self {
+            Self::Server { instance } => {
+                sink.u8(SERVER);
+                sink.u64(instance);
+            }
+            Self::User { user } => {
+                sink.u8(USER);
+                write_name(user, sink)?;
+            }
+            Self::Device { user, device } => {
+                sink.u8(DEVICE);
+                write_name(user, sink)?;
+                sink.u8(device.0);
+            }
+            Self::Engine { user, device, instance } => {
+                sink.u8(ENGINE);
+                write_name(user, sink)?;
+                sink.u8(device.0);
+                sink.u64(instance.0);
+            }
+            Self::Group { group } => {
+                sink.u8(GROUP);
+                write_name(group, sink)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who a routed frame is for, who it is from, and its number (ESF-010).
+///
+/// Layout: `to` address, `from` address, u64 id. `from` is an engine or the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Envelope<'a> {
+    /// Where it goes.
+    pub to: Address<'a>,
+    /// Where it came from.
+    pub from: Address<'a>,
+    /// The number that its sender gave it, or that it answers; 0 for none.
+    pub id: u64,
+}
+
+impl<'a> Envelope<'a> {
+    /// An envelope of these parts. Whether the addresses are allowed shows when it is encoded.
+    #[must_use]
+    pub const fn new(to: Address<'a>, from: Address<'a>, id: u64) -> Self {
+        Self { to, from, id }
+    }
+
+    /// Reads the envelope of a frame of `kind`; `None` is a routed kind that has no number yet.
+    pub(super) fn read(reader: &mut Reader<'a>, kind: Option<Kind>) -> Result<Self, DecodeError> {
+        let envelope = Self { to: Address::read(reader)?, from: Address::read(reader)?, id: reader.u64()? };
+        if envelope.is_allowed(kind) { Ok(envelope) } else { Err(DecodeError::Address) }
+    }
+
+    pub(super) fn write(&self, sink: &mut impl Sink, kind: Kind) -> Result<(), EncodeError> {
+        if !self.is_allowed(Some(kind)) {
+            return Err(EncodeError::Address);
+        }
+        self.to.write(sink)?;
+        self.from.write(sink)?;
+        sink.u64(self.id);
+        Ok(())
+    }
+
+    const fn is_allowed(&self, kind: Option<Kind>) -> bool {
+        let to_fits = match kind {
+            Some(Kind::Broadcast) => matches!(self.to, Address::Group { .. }),
+            Some(kind) if kind.is_answer() => self.to.is_end(),
+            _ => true,
+        };
+        to_fits && self.from.is_end()
+    }
+}
+
+/// A str8 that is not empty.
+pub(super) fn name<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
+    let name = reader.str8()?;
+    if name.is_empty() { Err(DecodeError::Address) } else { Ok(name) }
+}
+
+/// Writes a str8 that is not empty.
+pub(super) fn write_name(name: &str, sink: &mut impl Sink) -> Result<(), EncodeError> {
+    if name.is_empty() { Err(EncodeError::Address) } else { sink.str8(name) }
+}

@@ -1,0 +1,191 @@
+//! The one table of frame kinds.
+
+/// Who sends frames of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Clients only.
+    ToServer,
+    /// The server only.
+    ToClient,
+    /// Both.
+    Both,
+}
+
+/// What is fixed about a kind: a row of the table of kinds in PROTOCOL.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindRow {
+    /// The kind.
+    pub kind: Kind,
+    /// Its name in PROTOCOL.md and in vectors.
+    pub name: &'static str,
+    /// Whether this version speaks it. Otherwise only its number and layout are kept for later.
+    pub built: bool,
+    /// Whether it takes room in the receiver's window, unless it is volatile (ESF-203).
+    pub windowed: bool,
+    /// Whether it answers an engine: `to` is an engine or the server (ESF-016).
+    pub answer: bool,
+    /// Whether [`Flags::VOLATILE`](super::Flags::VOLATILE) is allowed on it (ESF-006).
+    pub may_be_volatile: bool,
+    /// Who sends it.
+    pub direction: Direction,
+}
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:expr])* $name:ident = $number:literal, $direction:ident $(, $property:ident)*;)*) => {
+        /// What a frame is; the number is the wire's (PROTOCOL.md, "Kinds").
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum Kind { $($(#[doc = $doc])* $name = $number,)* }
+
+        impl Kind {
+            /// Every kind that has a number, in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The kind with this number, if there is one.
+            #[must_use]
+            pub const fn from_u8(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
+            }
+
+            /// What is fixed about this kind.
+            #[must_use]
+            pub const fn row(self) -> KindRow {
+                match self {
+                    $(Self::$name => {
+                        #[allow(unused_mut, clippy::allow_attributes, reason = "a kind without properties changes nothing")]
+                        let mut row = KindRow {
+                            kind: Self::$name,
+                            name: stringify!($name),
+                            built: false,
+                            windowed: false,
+                            answer: false,
+                            may_be_volatile: false,
+                            direction: Direction::$direction,
+                        };
+                        $(row.$property = true;)*
+                        row
+                    })*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Opens a session, or resumes one.
+    Login = 0x01, ToServer, built;
+    /// Answers a login.
+    LoginResult = 0x02, ToClient, built;
+    /// A question before login.
+    PreQuery = 0x03, ToServer, built;
+    /// Answers a question before login.
+    PreReply = 0x04, ToClient, built;
+    /// Says why the link is closed; the last frame.
+    Close = 0x05, Both, built;
+    /// What this side has received and taken.
+    Count = 0x06, Both, built;
+    /// Asks for a sign of life.
+    Heartbeat = 0x07, ToServer, built;
+    /// Answers a heartbeat.
+    HeartbeatAck = 0x08, ToClient, built;
+    /// Asks the client to leave and come back later.
+    GoAway = 0x09, ToClient, built;
+    /// Reserved: how far a stream may be sent.
+    Credit = 0x0A, Both;
+    /// Reserved: a piece of a stream.
+    Fragment = 0x0B, Both;
+    /// A message without confirmation.
+    Send = 0x10, Both, built, windowed, may_be_volatile;
+    /// A message with exactly one outcome.
+    Certain = 0x11, Both, built, windowed;
+    /// Reserved: a message to a group.
+    Broadcast = 0x12, Both, windowed, may_be_volatile;
+    /// A message with a tag, for the engine's event.
+    EngineMessage = 0x13, Both, built, windowed, may_be_volatile;
+    /// A question to a handler.
+    Query = 0x14, Both, built;
+    /// Answers a query.
+    Reply = 0x15, Both, built, answer;
+    /// The receiving engine has a certain message.
+    Ack = 0x16, Both, built, answer;
+    /// Why something failed.
+    Failure = 0x17, Both, built, answer;
+    /// Asks the server, or a device, for one of the [methods](super::Method).
+    Request = 0x18, Both, built;
+    /// Answers a request.
+    Response = 0x19, Both, built, answer;
+    /// Reserved: a message from the store.
+    Stored = 0x1A, ToClient, windowed;
+    /// Reserved: a stored message was handled.
+    Confirm = 0x1B, ToServer;
+    /// Reserved: a certain message is in the store.
+    Accepted = 0x1C, ToClient, answer;
+    /// Reserved: announces a stream.
+    BlobOffer = 0x20, Both;
+    /// Reserved: a stream is whole.
+    BlobEnd = 0x21, Both;
+    /// Reserved: a stream ends early.
+    BlobCancel = 0x22, Both;
+    /// Reserved: where a stream goes on.
+    BlobState = 0x23, Both;
+    /// Reserved: who came and went.
+    Presence = 0x28, ToClient;
+    /// Reserved: what happened in a group.
+    GroupEvent = 0x29, ToClient;
+    /// Reserved: offers a file.
+    FileOffer = 0x30, Both;
+    /// Reserved: answers an offer of a file.
+    FileAnswer = 0x31, Both;
+    /// Reserved: a page of a folder's files.
+    FileManifest = 0x32, Both;
+    /// Reserved: a file is whole.
+    FileEnd = 0x33, Both;
+    /// Reserved: a file ends early.
+    FileCancel = 0x34, Both;
+    /// Reserved: hashes of the pieces of a file.
+    FileHashes = 0x35, Both;
+}
+
+impl Kind {
+    /// The name in PROTOCOL.md and in vectors.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Whether this version speaks it. The others have a number only and are treated as unknown (ESF-010).
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        self.row().built
+    }
+
+    /// Whether it takes room in the receiver's window, unless the frame is volatile (ESF-203).
+    #[must_use]
+    pub const fn is_windowed(self) -> bool {
+        self.row().windowed
+    }
+
+    /// Whether it answers an engine: `to` is an engine or the server (ESF-016).
+    #[must_use]
+    pub const fn is_answer(self) -> bool {
+        self.row().answer
+    }
+
+    /// Whether it may be volatile (ESF-006).
+    #[must_use]
+    pub const fn may_be_volatile(self) -> bool {
+        self.row().may_be_volatile
+    }
+
+    /// Who sends it.
+    #[must_use]
+    pub const fn direction(self) -> Direction {
+        self.row().direction
+    }
+}
+
+/// Whether the payload of a kind with this number, known or not, starts with an envelope (ESF-010).
+pub(super) const fn is_routed(number: u8) -> bool {
+    matches!(number, 0x10..=0x7F)
+}
