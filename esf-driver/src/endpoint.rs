@@ -1,0 +1,70 @@
+//! What the one link loop drives: either end of a link, client or server.
+
+use std::task::Waker;
+
+use bytes::Bytes;
+use esf_proto::{close::CloseReason, time::Instant};
+
+/// One end of one link, as the link loop sees it.
+///
+/// The loop takes `now` once a turn, hands everything in that arrived, then drains the outputs in the order that
+/// [`Drain`](crate::step::Drain) fixes, and sleeps until [`poll_timeout`](Self::poll_timeout) or until the waker that
+/// it registered is woken.
+pub trait Endpoint {
+    /// One binary WebSocket message arrived: one or more whole frames.
+    fn handle_message(&mut self, now: Instant, message: Bytes);
+
+    /// A text message arrived, which has no place in this protocol.
+    fn handle_text(&mut self, now: Instant);
+
+    /// How far the transport is; called once a turn, after everything that arrived was handed in.
+    fn handle_transport(&mut self, now: Instant, transport: Transport);
+
+    /// The link is gone, with this WebSocket close code if there was one. The last input.
+    fn handle_closed(&mut self, now: Instant, code: Option<u16>);
+
+    /// The next frame to send, whole. Called only while the WebSocket can take more.
+    fn poll_transmit(&mut self, now: Instant) -> Option<Bytes>;
+
+    /// What else is to be done with the link.
+    fn poll_action(&mut self) -> Option<LinkAction>;
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// Time has passed.
+    fn handle_timeout(&mut self, now: Instant);
+
+    /// Keeps `waker` and wakes it when another thread made work for this link.
+    fn register(&mut self, waker: &Waker);
+
+    /// The largest WebSocket message to accept from now on, in bytes: 8 KiB before login, the largest frame and
+    /// 64 KiB after it.
+    fn max_message(&self) -> usize;
+}
+
+/// What an endpoint wants done with its link beside sending frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkAction {
+    /// Send a WebSocket ping.
+    Ping,
+    /// Hand out what [`Endpoint::poll_transmit`] still has, then close the WebSocket: with code 4000 + n for a
+    /// reason, 1000 without one.
+    Close {
+        /// Why, if it can be told.
+        reason: Option<CloseReason>,
+    },
+    /// Drop the connection without a word.
+    Drop,
+}
+
+/// How far a link's transport is. Bytes are those of the wire, WebSocket headers included.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Transport {
+    /// Bytes received so far: any change is a sign of life.
+    pub read: u64,
+    /// Bytes that the transport has taken so far.
+    pub written: u64,
+    /// Whether bytes that were handed out still wait for the transport.
+    pub unflushed: bool,
+}
