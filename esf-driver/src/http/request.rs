@@ -154,7 +154,7 @@ fn accept<P: Clone>(head: &[u8], rules: &Rules<P>) -> Result<Verdict<P>, Refusal
     if !has_element(fields, "upgrade", "websocket") || !has_element(fields, "connection", "upgrade") {
         return Err(Refusal::NoUpgrade);
     }
-    if !only(fields, "sec-websocket-version").is_some_and(|version| version == WEBSOCKET_VERSION.as_bytes()) {
+    if only(fields, "sec-websocket-version") != Some(WEBSOCKET_VERSION.as_bytes()) {
         return Err(Refusal::Version);
     }
     let key = only(fields, "sec-websocket-key").filter(|key| is_key(key)).ok_or(Refusal::Key)?;

@@ -184,7 +184,7 @@ fn the_end_of_a_head_is_found_in_any_pieces() {
 /// What the server of these tests answers to the client's own request.
 fn answered(url: &str) -> Verdict<u8> {
     let url: Url = url.parse().unwrap();
-    judge(reply::request(&url, KEY, "esf.v1", Some("http://localhost")).as_bytes(), &rules())
+    judge(request(&url, KEY, "esf.v1", Some("http://localhost")).as_bytes(), &rules())
 }
 
 #[test]
