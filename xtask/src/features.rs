@@ -62,17 +62,32 @@ pub(crate) fn check(rows: &[Row], rules: &Rules, outcomes: &BTreeMap<String, Out
         covered.extend(rules::numbers(&row.source));
         check_row(row, outcomes, &mut verdict);
     }
-    for rule in &rules.stated {
-        if !covered.contains(rule.as_str()) {
-            verdict.problems.push(format!("{rule}: docs/PROTOCOL.md states this rule and no row has it as its source"));
-        }
+    for (rule, _) in without_row(rows, rules) {
+        verdict.problems.push(format!("{rule}: docs/PROTOCOL.md states this rule and no row has it as its source"));
     }
     for rule in covered {
-        if !rules.stated.contains(rule) && !rules.reserved.contains(rule) {
+        if !rules.stated.contains_key(rule) && !rules.reserved.contains(rule) {
             verdict.problems.push(format!("{rule}: a row has this source and docs/PROTOCOL.md does not state it"));
         }
     }
     verdict
+}
+
+/// The rules, each with its text, that are no row's source.
+fn without_row<'a>(rows: &[Row], rules: &'a Rules) -> Vec<(&'a str, &'a str)> {
+    let covered: BTreeSet<&str> = rows.iter().flat_map(|row| rules::numbers(&row.source)).collect();
+    let rules = rules.stated.iter().map(|(rule, text)| (rule.as_str(), text.as_str()));
+    rules.filter(|(rule, _)| !covered.contains(rule)).collect()
+}
+
+/// A row for each rule that has none, ready to be pasted and given its tests. A JSON string is a TOML string as well.
+pub(crate) fn missing_rows(rows: &[Row], rules: &Rules) -> String {
+    let row = |(rule, text): (&str, &str)| {
+        let id = serde_json::Value::from(rule.to_ascii_lowercase());
+        let (what, source) = (serde_json::Value::from(text), serde_json::Value::from(rule));
+        format!("\n[[row]]\nid = {id}\nwhat = {what}\nsource = {source}\ntests = []\n")
+    };
+    without_row(rows, rules).into_iter().map(row).collect()
 }
 
 fn check_row(row: &Row, outcomes: &BTreeMap<String, Outcome>, verdict: &mut Verdict) {

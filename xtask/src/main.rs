@@ -24,6 +24,7 @@ The chores of the project:
   cargo xtask test                   run every test of the workspace, then check tests/features.toml
   cargo xtask features               check tests/features.toml without running the tests
   cargo xtask features --list-tests  print the name of every test, as tests/features.toml writes it
+  cargo xtask features --missing     print a row for each rule of docs/PROTOCOL.md that has none
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask help                   this text
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["features"] => features(),
         ["features", "--list-tests"] => list_tests(),
+        ["features", "--missing"] => missing_rows(),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
         ["no-std"] => Workspace::load().and_then(|workspace| toolchains::no_std(&workspace)),
         _ => {
@@ -118,6 +120,12 @@ fn list_tests() -> Result<End, Problem> {
     for name in suite::list(&Workspace::load()?)?.outcomes.keys() {
         println!("    \"{name}\",");
     }
+    Ok(End::Done)
+}
+
+fn missing_rows() -> Result<End, Problem> {
+    let root = Workspace::load()?.root;
+    print!("{}", features::missing_rows(&features::load(&root)?, &rules::load(&root)?));
     Ok(End::Done)
 }
 

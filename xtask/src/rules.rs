@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::Problem;
@@ -11,8 +11,8 @@ use crate::Problem;
 /// The rules that the protocol's text states.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// Rules that are built, or ought to be.
-    pub(crate) stated: BTreeSet<String>,
+    /// Rules that are built, or ought to be, each with its first sentence.
+    pub(crate) stated: BTreeMap<String, String>,
     /// Numbers that are kept for later: marked `reserved` right after the number.
     pub(crate) reserved: BTreeSet<String>,
 }
@@ -31,18 +31,41 @@ pub(crate) fn load(root: &Path) -> Result<Rules, Problem> {
 /// `| ESF-012 | … |`, `### ESF-012 …`. A number inside a sentence only points at a rule.
 pub(crate) fn read(text: &str) -> Rules {
     let mut rules = Rules::default();
-    for line in text.lines() {
-        let opened = line.trim_start_matches(is_mark);
-        if opened.trim_start().len() == line.trim_start().len() {
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((id, rest)) = opening(line) else { continue };
+        if rest.trim_start_matches(['(', '[', '_']).to_ascii_lowercase().starts_with("reserved") {
+            rules.reserved.insert(id.to_owned());
             continue;
         }
-        let Some(id) = numbers(opened).next().filter(|id| opened.starts_with(id)) else { continue };
-        let rest = opened[id.len()..].trim_start_matches(|c| is_mark(c) || "([:._".contains(c));
-        let kind =
-            if rest.to_ascii_lowercase().starts_with("reserved") { &mut rules.reserved } else { &mut rules.stated };
-        kind.insert(id.to_owned());
+        let mut words = rest.to_owned();
+        if !line.trim_start().starts_with(['|', '#']) {
+            while let Some(more) =
+                lines.next_if(|line| !line.trim().is_empty() && !line.trim_start().starts_with(is_mark))
+            {
+                words.push(' ');
+                words.push_str(more.trim());
+            }
+        }
+        rules.stated.insert(id.to_owned(), first_sentence(&words).to_owned());
     }
     rules
+}
+
+/// The number that a line states and what follows it.
+fn opening(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim_start();
+    let opened = line.trim_start_matches(is_mark);
+    if opened.len() == line.len() {
+        return None;
+    }
+    let id = numbers(opened).next().filter(|id| opened.starts_with(id))?;
+    Some((id, opened[id.len()..].trim_start_matches(|c| is_mark(c) || ":.".contains(c))))
+}
+
+fn first_sentence(text: &str) -> &str {
+    let end = text.find(". ").or_else(|| text.find(" |")).unwrap_or(text.len());
+    text[..end].trim_end_matches(|c| is_mark(c) || c == '.')
 }
 
 /// Every `ESF-nnn` in a text.

@@ -3,10 +3,13 @@
 //! The test programs are built by `cargo test --no-run` and started here, one after the other, so that it is certain which
 //! package and target a test belongs to, and so that what a test writes to stderr cannot tear a line that is read.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
@@ -200,7 +203,8 @@ fn artifact(line: &str) -> Option<Artifact> {
 struct Seen {
     announced: usize,
     ended: Vec<(String, Outcome)>,
-    status: ExitStatus,
+    /// How the program ended, unless it ended well.
+    failure: Option<String>,
 }
 
 /// Runs a command, passes its output on and reads it.
@@ -220,7 +224,8 @@ fn watch(command: &mut Command) -> Result<Seen, Problem> {
         }
         line.clear();
     }
-    Ok(Seen { announced, ended, status: child.wait()? })
+    let status = child.wait()?;
+    Ok(Seen { announced, ended, failure: (!status.success()).then(|| status.to_string()) })
 }
 
 impl Run {
@@ -228,8 +233,8 @@ impl Run {
         let failed = seen.ended.iter().any(|(_, outcome)| *outcome == Outcome::Failed);
         if seen.ended.len() != seen.announced {
             self.broken.push(format!("{title}: announced {} tests, told of {}", seen.announced, seen.ended.len()));
-        } else if !seen.status.success() && !failed {
-            self.broken.push(format!("{title}: {}, though no test failed", seen.status));
+        } else if let Some(failure) = seen.failure.filter(|_| !failed) {
+            self.broken.push(format!("{title}: {failure}, though no test failed"));
         }
         for (name, outcome) in seen.ended {
             self.note(name_of(&name).unwrap_or(name), outcome);

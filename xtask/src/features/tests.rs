@@ -73,6 +73,17 @@ fn a_rule_without_a_row_is_a_problem() {
 }
 
 #[test]
+fn the_rows_that_rules_lack_can_be_pasted() {
+    let rules = rules::read("**ESF-001** A rule.\n**ESF-002** Bits `0x40` are \"free\".\n");
+    let row = Row { source: "ESF-001".into(), ..row("esf-001", &["esf-proto::hub::tests::login"]) };
+    let missing = read(&missing_rows(&[row], &rules)).unwrap();
+    assert_eq!(missing.len(), 1);
+    assert_eq!((missing[0].id.as_str(), missing[0].source.as_str()), ("esf-002", "ESF-002"));
+    assert_eq!(missing[0].what, "Bits `0x40` are \"free\"");
+    assert_eq!(judge(&missing).problems[0], "esf-002: it names no test");
+}
+
+#[test]
 fn a_row_for_a_rule_that_is_gone_is_a_problem() {
     let row = Row { source: "ESF-009".into(), ..row("esf-009", &["esf-proto::hub::tests::login"]) };
     let verdict = check(&[row], &rules::read("**ESF-003** (reserved)\n"), &outcomes());
