@@ -1,11 +1,13 @@
 //! What every ESF adapter shares: the drain order of a link, the HTTP part of a WebSocket, the link loop, the
 //! dispatch of handlers, and the handles of client and server.
 //!
-//! It knows no runtime: an adapter hands in a runtime (clock, timers, tasks, sockets) and
-//! re-exports the handles. It decides nothing about the protocol: that is `esf-proto`.
+//! It knows no runtime: an adapter hands in clock, timers, tasks and sockets, and re-exports the handles. It decides
+//! nothing about the protocol: that is `esf-proto`.
 #![deny(missing_docs)]
 
 pub mod endpoint;
 pub mod http;
+pub mod metered;
+pub mod socket;
 pub mod step;
 pub mod url;
