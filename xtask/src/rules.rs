@@ -63,9 +63,40 @@ fn opening(line: &str) -> Option<(&str, &str)> {
     Some((id, opened[id.len()..].trim_start_matches(|c| is_mark(c) || ":.".contains(c))))
 }
 
+/// Where the Rust sources below a folder name a rule: the number, and the file and line.
+pub(crate) fn cited(folder: &Path) -> Result<Vec<(String, String)>, Problem> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(cited(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            for (number, line) in std::fs::read_to_string(&path)?.lines().enumerate() {
+                let place = format!("{}:{}", path.display(), number + 1);
+                found.extend(numbers(line).map(|rule| (rule.to_owned(), place.clone())));
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn first_sentence(text: &str) -> &str {
     let end = text.find(". ").or_else(|| text.find(" |")).unwrap_or(text.len());
     text[..end].trim_end_matches(|c| is_mark(c) || c == '.')
+}
+
+impl Rules {
+    pub(crate) fn knows(&self, rule: &str) -> bool {
+        self.stated.contains_key(rule) || self.reserved.contains(rule)
+    }
+
+    /// What is wrong with these citations.
+    pub(crate) fn judge(&self, cited: &[(String, String)]) -> Vec<String> {
+        let unknown = cited.iter().filter(|(rule, _)| !self.knows(rule));
+        unknown
+            .map(|(rule, place)| format!("{rule}: {place} cites it and docs/PROTOCOL.md does not state it"))
+            .collect()
+    }
 }
 
 /// Every `ESF-nnn` in a text.

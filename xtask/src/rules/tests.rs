@@ -52,3 +52,18 @@ fn the_first_sentence_of_a_rule_goes_over_lines() {
     assert_eq!(rules.stated["ESF-021"], "A frame that is cut off closes the link");
     assert_eq!(rules.stated["ESF-022"], "Next");
 }
+
+#[test]
+fn a_rule_that_code_cites_has_to_be_stated() {
+    let rules = read("**ESF-001** A rule.\n**ESF-002** (reserved)\n");
+    let cited = ["ESF-001", "ESF-002", "ESF-003"].map(|rule| (rule.to_owned(), "wire/frame.rs:7".to_owned()));
+    assert_eq!(rules.judge(&cited), ["ESF-003: wire/frame.rs:7 cites it and docs/PROTOCOL.md does not state it"]);
+}
+
+#[test]
+fn citations_are_found_with_their_place() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
+    let cited = cited(&folder).unwrap();
+    let place = format!("{}:", folder.join("tests.rs").display());
+    assert!(cited.iter().any(|(rule, at)| rule == "ESF-013" && at.starts_with(&place)), "{cited:?}");
+}
