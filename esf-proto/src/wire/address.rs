@@ -1,7 +1,7 @@
 //! Addresses, and the envelope that opens every routed frame.
 
 use super::{DecodeError, EncodeError, Kind, codec::Reader, codec::Sink};
-use crate::ids::{DeviceKind, InstanceId};
+use crate::ids::{DeviceKind, Engine, InstanceId};
 
 /// Where a routed frame goes, or where it came from. Borrows its name from the frame.
 ///
@@ -48,6 +48,21 @@ const ENGINE: u8 = 3;
 const GROUP: u8 = 4;
 
 impl<'a> Address<'a> {
+    /// The address of this engine.
+    #[must_use]
+    pub fn of_engine(engine: &'a Engine) -> Self {
+        Self::Engine { user: &engine.user, device: engine.device, instance: engine.instance }
+    }
+
+    /// The name in it, a user's or a group's; the server has none.
+    #[must_use]
+    pub const fn name(&self) -> Option<&'a str> {
+        match *self {
+            Self::Group { group } => Some(group),
+            _ => self.user(),
+        }
+    }
+
     /// The user that it names, if it names one.
     #[must_use]
     pub const fn user(&self) -> Option<&'a str> {

@@ -66,7 +66,7 @@ bits! {
 bits! {
     /// What changes from hop to hop: byte 6, outside the immutable part (ESF-007). Unknown bits are ignored.
     Hop {
-        /// A resend under the old id after a fresh login (ESF-215).
+        /// A resend under the old id after a fresh login (ESF-218).
         AGAIN = 0x01;
     }
 }

@@ -9,6 +9,9 @@ use super::{
     extensions, kind,
 };
 
+/// Parts under this size are copied rather than shared when they are kept.
+const COPY_BELOW: usize = 1024;
+
 /// One whole frame. Its header and its extensions are sound; its payload is not looked at yet.
 ///
 /// Layout: u32 length of what follows, u8 kind, u8 flags, u8 hop, extensions if the flag says so, payload (ESF-001).
@@ -197,7 +200,14 @@ impl RawFrame {
         }
     }
 
-    /// The same frame with [`Hop::AGAIN`] set, as a copy (ESF-215).
+    /// A part of this frame to be kept for long: copied if it is under 1 KiB, so that a few bytes never hold a whole
+    /// read buffer, otherwise [shared](Self::share).
+    #[must_use]
+    pub fn keep(&self, part: &[u8]) -> Bytes {
+        if part.len() < COPY_BELOW { Bytes::copy_from_slice(part) } else { self.share(part) }
+    }
+
+    /// The same frame with [`Hop::AGAIN`] set, as a copy (ESF-218).
     #[must_use]
     pub fn again(&self) -> Bytes {
         let mut copy = BytesMut::from(&*self.bytes);

@@ -369,6 +369,31 @@ fn a_part_of_a_frame_is_shared_and_anything_else_copied() {
 }
 
 #[test]
+fn a_small_part_that_is_kept_is_copied_and_a_large_one_shared() {
+    for (len, shared) in [(1023, false), (1024, true)] {
+        let frame = raw(&Frame::PreQuery { info_type: 1, body: &vec![7; len] });
+        let Ok(Frame::PreQuery { body, .. }) = frame.decode() else { panic!("decodes") };
+        let kept = frame.keep(body);
+        assert_eq!(kept, body);
+        assert_eq!(kept.as_ptr() == body.as_ptr(), shared, "{len} bytes");
+    }
+}
+
+#[test]
+fn an_address_tells_its_name() {
+    let owned = crate::ids::Engine {
+        user: crate::ids::UserId::parse("anna", 64).expect("a name"),
+        device: DeviceKind::COMMAND_LINE,
+        instance: InstanceId(7),
+    };
+    assert_eq!(Address::of_engine(&owned), ANNA);
+    assert_eq!((ANNA.name(), ANNA.user()), (Some("anna"), Some("anna")));
+    let group = Address::Group { group: "team" };
+    assert_eq!((group.name(), group.user()), (Some("team"), None));
+    assert_eq!((SERVER.name(), SERVER.user()), (None, None));
+}
+
+#[test]
 fn a_message_has_whole_frames_within_the_limit() {
     let one = Frame::Heartbeat { nonce: 1 }.to_bytes(Header::default()).expect("encodes");
     let both = Bytes::from([&one[..], &one[..]].concat());
