@@ -8,8 +8,10 @@ extern crate std;
 
 pub mod close;
 pub mod failure;
+pub mod hub;
 pub mod ids;
 pub mod login;
+pub mod server;
 pub mod session;
 pub mod time;
 pub mod wire;

@@ -149,7 +149,7 @@ impl Hop {
     }
 
     /// The session ends: what was handed out and never counted, in order, each with its cost.
-    pub fn take_uncounted(&mut self) -> impl Iterator<Item = (Bytes, usize)> {
+    pub fn take_uncounted(&mut self) -> impl Iterator<Item = (Bytes, usize)> + use<> {
         self.handed = 0;
         core::mem::take(&mut self.replay).into_iter().map(|kept| (kept.frame, kept.cost))
     }

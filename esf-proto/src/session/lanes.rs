@@ -114,7 +114,7 @@ impl Lanes {
     }
 
     /// Takes out everything that waits, lane by lane.
-    pub fn drain(&mut self) -> impl Iterator<Item = (Lane, Queued)> {
+    pub fn drain(&mut self) -> impl Iterator<Item = (Lane, Queued)> + use<> {
         let lanes = core::mem::take(self);
         let of = |lane| move |queued| (lane, queued);
         (lanes.interactive.into_iter().map(of(Lane::Interactive)))

@@ -6,3 +6,4 @@ pub mod hop;
 pub mod inbound;
 pub mod lanes;
 pub mod timers;
+pub mod transport;

@@ -1,0 +1,189 @@
+//! Which place a login gets: takeover, push-out, refusal (ESF-101 to ESF-119).
+
+use alloc::vec::Vec;
+
+use super::{Hub, Login, Person};
+use crate::{
+    ids::{SessionId, UserId},
+    server::{LoginClaim, Relogin},
+    session::dedupe::Dedupe,
+    time::{Instant, UnixMillis},
+};
+
+/// Login numbers above this are not believed; JavaScript counts no further.
+const MAX_NUMBER: u64 = 1 << 53;
+
+/// What becomes of a login.
+#[derive(Debug)]
+pub enum Place<H> {
+    /// The same engine's session is there: try to go on with it.
+    Same {
+        /// Its cell.
+        handle: H,
+    },
+    /// An attempt that is not above the last one: close the link, change nothing.
+    Stale,
+    /// A newer interactive login was made, or this one was pushed out: it stops (`HadLoggedOn`, close reason 4).
+    PushedOut,
+    /// The older login may stay: probe its link first.
+    Probe {
+        /// Its cell.
+        handle: H,
+    },
+    /// The user has as many logins that take no messages as there may be.
+    TooMany,
+    /// A new session was entered.
+    New {
+        /// Its cell, as `make` made it.
+        handle: H,
+        /// Sessions that it has replaced in the directory. Each is to be ended as `PushedOut` before the login is
+        /// answered.
+        replaced: Vec<H>,
+    },
+}
+
+/// What a new session is made with.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its id.
+    pub session: SessionId,
+    /// Its login number.
+    pub number: u64,
+    /// What the engine has sent to the server before.
+    pub dedupe: Dedupe,
+}
+
+/// How far a login has come when it asks for its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It asks for the first time.
+    First,
+    /// Its engine's own older session could not be resumed and has been ended.
+    Fresh,
+    /// The older login of somebody else did not answer the probe.
+    ProbeFailed,
+}
+
+impl<H: Clone> Hub<H> {
+    /// Finds the place of a login whose credential is good. `wall` is the wall clock, for the login number. A new
+    /// session's cell is made by `make`.
+    pub fn login(
+        &mut self,
+        now: Instant,
+        wall: UnixMillis,
+        claim: &LoginClaim,
+        stage: Stage,
+        make: impl FnOnce(Entry) -> H,
+    ) -> Place<H> {
+        let engine = &claim.engine;
+        let config = self.config.clone();
+        let person = self.people.get_mut(&*engine.user);
+        let mut logins = person.into_iter().flat_map(|person| person.devices.iter_mut().chain(&mut person.commands));
+        let same = logins.find(|login| login.device == engine.device && login.instance == engine.instance);
+
+        let seen = same.as_ref().map(|login| login.attempt).or_else(|| self.memory.attempt(engine));
+        let stale =
+            seen.is_some_and(|seen| if stage == Stage::First { claim.attempt <= seen } else { claim.attempt < seen });
+        if stale {
+            self.counters.attempts_stale.add(1);
+            return Place::Stale;
+        }
+        if let Some(login) = same {
+            login.attempt = claim.attempt;
+            return Place::Same { handle: login.handle.clone() };
+        }
+        self.memory.note_attempt(engine, claim.attempt);
+        if self.memory.was_pushed_out(now, engine) {
+            self.counters.logins_superseded.add(1);
+            return Place::PushedOut;
+        }
+        if claim.takes_messages {
+            self.enter_device(wall, claim, stage, make)
+        } else {
+            self.enter_command(claim, config.max_commands, make)
+        }
+    }
+
+    fn enter_device(
+        &mut self,
+        wall: UnixMillis,
+        claim: &LoginClaim,
+        stage: Stage,
+        make: impl FnOnce(Entry) -> H,
+    ) -> Place<H> {
+        let engine = &claim.engine;
+        let config = self.config.clone();
+        let person = self.people.get(&*engine.user);
+        let rivals = person.into_iter().flat_map(|person| &person.devices);
+        let rivals: Vec<&Login<H>> = rivals.filter(|login| config.excludes(login.device, engine.device)).collect();
+
+        let known = rivals.iter().map(|login| login.number).max().unwrap_or(0);
+        let told = if claim.login_number <= MAX_NUMBER { claim.login_number } else { 0 };
+        // An automatic login with an older number replaces nobody.
+        if !claim.interactive && told < known {
+            self.counters.logins_superseded.add(1);
+            return Place::PushedOut;
+        }
+        if config.relogin == Relogin::IgnoreNew && stage != Stage::ProbeFailed {
+            if let Some(rival) = rivals.iter().find(|login| login.window.is_none()) {
+                return Place::Probe { handle: rival.handle.clone() };
+            }
+        }
+        let number = if claim.interactive || told == 0 { known.max(told).saturating_add(1).max(wall.0) } else { told };
+        let gone: Vec<SessionId> = rivals.iter().map(|login| login.session).collect();
+        let entry = self.entry(claim, number);
+        let session = entry.session;
+        let handle = make(entry);
+        let mut replaced = Vec::new();
+        let person = self.person(&engine.user);
+        person.devices.retain(|login| {
+            let goes = gone.contains(&login.session);
+            if goes {
+                replaced.push((login.handle.clone(), login.window.map(|until| (until, login.session))));
+            }
+            !goes
+        });
+        person.devices.push(login_of(claim, session, number, handle.clone()));
+        for window in replaced.iter().filter_map(|(_, window)| *window) {
+            self.windows.remove(&window);
+        }
+        self.online.insert(engine.user.clone());
+        Place::New { handle, replaced: replaced.into_iter().map(|(handle, _)| handle).collect() }
+    }
+
+    fn enter_command(&mut self, claim: &LoginClaim, limit: usize, make: impl FnOnce(Entry) -> H) -> Place<H> {
+        let person = self.people.get(&*claim.engine.user);
+        if person.is_some_and(|person| person.commands.len() >= limit) {
+            return Place::TooMany;
+        }
+        let entry = self.entry(claim, claim.login_number);
+        let session = entry.session;
+        let handle = make(entry);
+        self.person(&claim.engine.user).commands.push(login_of(claim, session, claim.login_number, handle.clone()));
+        Place::New { handle, replaced: Vec::new() }
+    }
+
+    fn entry(&mut self, claim: &LoginClaim, number: u64) -> Entry {
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        Entry { session, number, dedupe: self.memory.take_dedupe(&claim.engine) }
+    }
+
+    fn person(&mut self, user: &UserId) -> &mut Person<H> {
+        let empty = || Person { devices: Vec::new(), commands: Vec::new() };
+        self.people.entry(user.clone()).or_insert_with(empty)
+    }
+}
+
+fn login_of<H>(claim: &LoginClaim, session: SessionId, number: u64, handle: H) -> Login<H> {
+    Login {
+        session,
+        device: claim.engine.device,
+        instance: claim.engine.instance,
+        attempt: claim.attempt,
+        number,
+        handle,
+        window: None,
+        turn: 0,
+    }
+}

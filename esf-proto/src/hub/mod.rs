@@ -1,0 +1,211 @@
+//! Who is online with which device, and where a frame goes.
+//!
+//! Routing a frame reads the directory; a login, a log-off and a resume write it, O(log n) each. The hub reaches a
+//! session only through its [`Outbox`], by a handle that the caller chooses and a [`Reach`] that knows how to lock it.
+
+mod login;
+mod memory;
+mod relay;
+mod requests;
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
+use core::hash::BuildHasher;
+
+use hashbrown::HashMap;
+use siphasher::sip::SipHasher13;
+
+pub use login::{Entry, Place, Stage};
+use memory::Memory;
+
+use crate::{
+    close::CloseReason,
+    ids::{DeviceKind, Engine, InstanceId, SessionId, UserId},
+    login::Rights,
+    server::{Config, Counters, Outbox},
+    time::Instant,
+};
+
+/// How to get at the outbox behind a handle. The closure runs under the outbox's lock and does not call out.
+pub trait Reach<H> {
+    /// Runs `visit` on the outbox behind `handle`, and wakes its link if [`Outbox::take_wake`] says so.
+    fn visit<R>(&self, handle: &H, visit: impl FnOnce(&mut Outbox) -> R) -> R;
+}
+
+/// One session as the hub's callers name it: its id, its engine, its handle.
+#[derive(Debug)]
+pub struct Party<'a, H> {
+    /// The session.
+    pub session: SessionId,
+    /// Whose it is.
+    pub engine: &'a Engine,
+    /// What its login may do.
+    pub rights: Rights,
+    /// The way to its outbox.
+    pub handle: &'a H,
+}
+
+/// The directory of one server. `H` is the handle of a session's cell, cheap to clone.
+#[derive(Debug)]
+pub struct Hub<H> {
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    people: HashMap<UserId, Person<H>, SipKeys>,
+    /// The names of who takes messages, in order, for paged lists.
+    online: BTreeSet<UserId>,
+    memory: Memory,
+    windows: BTreeMap<(Instant, SessionId), H>,
+    next_session: u64,
+}
+
+#[derive(Debug)]
+struct Person<H> {
+    /// Logins that take messages: at most one a device kind.
+    devices: Vec<Login<H>>,
+    /// Logins that take none: nobody's target.
+    commands: Vec<Login<H>>,
+}
+
+#[derive(Debug)]
+struct Login<H> {
+    session: SessionId,
+    device: DeviceKind,
+    instance: InstanceId,
+    attempt: u32,
+    number: u64,
+    handle: H,
+    /// `None` while it has a link.
+    window: Option<Instant>,
+    /// Which change of `window` was the last.
+    turn: u64,
+}
+
+impl<H: Clone> Hub<H> {
+    /// An empty directory. `keys` are random: users choose their names themselves, and must not be able to choose them
+    /// so that they collide.
+    #[must_use]
+    pub fn new(config: &Arc<Config>, counters: &Arc<Counters>, keys: (u64, u64)) -> Self {
+        Self {
+            config: config.clone(),
+            counters: counters.clone(),
+            people: HashMap::with_hasher(SipKeys(keys.0, keys.1)),
+            online: BTreeSet::new(),
+            memory: Memory::default(),
+            windows: BTreeMap::new(),
+            next_session: 1,
+        }
+    }
+
+    /// Whether somebody of this name takes messages. A user whose link is gone stays online for the resume window.
+    #[must_use]
+    pub fn is_online(&self, user: &str) -> bool {
+        self.people.get(user).is_some_and(|person| !person.devices.is_empty())
+    }
+
+    /// How many users are online.
+    #[must_use]
+    pub fn online(&self) -> usize {
+        self.online.len()
+    }
+
+    /// How many sessions there are, those that wait for their client included.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.online.iter().filter_map(|user| self.people.get(user)).map(|person| person.devices.len()).sum()
+    }
+
+    /// Every session of a user.
+    #[must_use]
+    pub fn sessions_of(&self, user: &str) -> Vec<H> {
+        let person = self.people.get(user);
+        let logins = person.into_iter().flat_map(|person| person.devices.iter().chain(&person.commands));
+        logins.map(|login| login.handle.clone()).collect()
+    }
+
+    /// The session has a link, or has lost it and waits until then. `turn` counts these changes of the session, since
+    /// two links may bring them out of order; an older one is ignored.
+    pub fn set_window(&mut self, party: &Party<'_, H>, turn: u64, window: Option<Instant>) {
+        let Some(login) = self.login_mut(party.engine, party.session).filter(|login| login.turn < turn) else {
+            return;
+        };
+        login.turn = turn;
+        let before = core::mem::replace(&mut login.window, window);
+        let handle = login.handle.clone();
+        if let Some(before) = before {
+            self.windows.remove(&(before, party.session));
+        }
+        if let Some(until) = window {
+            self.windows.insert((until, party.session), handle);
+        }
+    }
+
+    /// The session ended: nobody reaches it any more. What is remembered of its engine keeps a late login of it from
+    /// doing harm, and a message that it sent to the server from running twice.
+    pub fn remove(
+        &mut self,
+        now: Instant,
+        party: &Party<'_, H>,
+        reason: CloseReason,
+        attempt: u32,
+        dedupe: crate::session::dedupe::Dedupe,
+    ) {
+        let pushed_out = reason == CloseReason::PushedOut;
+        self.memory.remember(now, party.engine, attempt, pushed_out, dedupe, &self.config);
+        let Some(person) = self.people.get_mut(&*party.engine.user) else { return };
+        let mut window = None;
+        for logins in [&mut person.devices, &mut person.commands] {
+            logins.retain(|login| {
+                let stays = login.session != party.session;
+                if !stays {
+                    window = login.window;
+                }
+                stays
+            });
+        }
+        if let Some(until) = window {
+            self.windows.remove(&(until, party.session));
+        }
+        if person.devices.is_empty() {
+            self.online.remove(&*party.engine.user);
+            if person.commands.is_empty() {
+                self.people.remove(&*party.engine.user);
+            }
+        }
+    }
+
+    /// The next session whose resume window has ended; its `handle_timeout` is to be called.
+    #[must_use]
+    pub fn poll_due(&mut self, now: Instant) -> Option<H> {
+        self.memory.forget(now);
+        let entry = self.windows.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
+    }
+
+    /// When [`Hub::poll_due`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let window = self.windows.first_key_value().map(|((until, _), _)| *until);
+        window.into_iter().chain(self.memory.poll_timeout()).min()
+    }
+
+    fn login_mut(&mut self, engine: &Engine, session: SessionId) -> Option<&mut Login<H>> {
+        let person = self.people.get_mut(&*engine.user)?;
+        let mut logins = person.devices.iter_mut().chain(&mut person.commands);
+        logins.find(|login| login.session == session)
+    }
+}
+
+/// The secret half of the directory's hash.
+#[derive(Debug, Clone)]
+struct SipKeys(u64, u64);
+
+impl BuildHasher for SipKeys {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}

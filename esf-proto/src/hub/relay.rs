@@ -1,0 +1,288 @@
+//! Where a frame goes, and who is told when it goes nowhere. Shared access only.
+
+use alloc::vec::Vec;
+
+use super::{Hub, Login, Party, Reach};
+use crate::{
+    failure::Failure,
+    ids::{DeviceKind, Engine, InstanceId, Source},
+    server::{Copies, HubCommand, HubEvent, Open, SERVER},
+    session::inbound::{IncomingQuery, QueryToken},
+    time::{Instant, UnixMillis},
+    wire::{Address, Envelope, Flags, Frame, Kind, Method, RawFrame},
+};
+
+/// Whom a frame is for.
+enum Targets<'a, H> {
+    None,
+    One(&'a Login<H>),
+    Many(Vec<&'a Login<H>>),
+}
+
+impl<H: Clone> Hub<H> {
+    /// Does what a session wants, now, and says what the session is to hear of it. Called under the session's lock;
+    /// outboxes are locked one at a time.
+    pub fn carry_out(
+        &self,
+        now: Instant,
+        party: &Party<'_, H>,
+        command: HubCommand,
+        reach: &impl Reach<H>,
+    ) -> Option<HubEvent> {
+        match command {
+            HubCommand::Relay(frame) => {
+                let failure = self.relay(now, party, &frame, reach).err()?;
+                Some(HubEvent::TransmitFailed { frame, failure })
+            }
+            HubCommand::Ask(frame) => self.ask(now, party, &frame, reach),
+            HubCommand::Tell { frame, charged } => {
+                reach.visit(party.handle, |outbox| outbox.tell(frame, charged));
+                None
+            }
+            HubCommand::CopyFailed { asker, id, about, failure, handed_out } => {
+                if let Some(login) = self.find_engine(&asker) {
+                    reach.visit(&login.handle, |outbox| match about {
+                        Kind::Send | Kind::EngineMessage => outbox.tell_failure(id, about, failure),
+                        _ => {
+                            outbox.copy_failed(id, party.session, failure, handed_out);
+                        }
+                    });
+                }
+                None
+            }
+        }
+    }
+
+    /// A client's frame for other clients. Fails for a plain message that went nowhere.
+    fn relay(
+        &self,
+        now: Instant,
+        party: &Party<'_, H>,
+        frame: &RawFrame,
+        reach: &impl Reach<H>,
+    ) -> Result<(), Failure> {
+        // The session has validated the frame; what does not fit here is dropped.
+        let (Some(kind), Ok(envelope)) = (frame.kind(), frame.envelope()) else { return Ok(()) };
+        match kind {
+            Kind::Ack | Kind::Reply | Kind::Response | Kind::Failure => {
+                self.relay_answer(party, frame, kind, &envelope, reach);
+            }
+            Kind::Certain | Kind::Query | Kind::Request => self.relay_open(now, party, frame, kind, &envelope, reach),
+            _ => return self.relay_plain(now, party, frame, kind, &envelope, reach),
+        }
+        Ok(())
+    }
+
+    fn relay_plain(
+        &self,
+        now: Instant,
+        party: &Party<'_, H>,
+        frame: &RawFrame,
+        kind: Kind,
+        envelope: &Envelope<'_>,
+        reach: &impl Reach<H>,
+    ) -> Result<(), Failure> {
+        let offer =
+            |login: &Login<H>| reach.visit(&login.handle, |outbox| outbox.offer(now, frame, kind, party.session, None));
+        let outcome = match self.targets(&envelope.to) {
+            Targets::None if matches!(envelope.to, Address::Group { .. }) => Err(Failure::NotAllowed),
+            Targets::None => Err(Failure::Offline),
+            Targets::One(login) => offer(login),
+            // It fails when nobody's outbox took it.
+            Targets::Many(logins) => logins.into_iter().map(offer).fold(Err(Failure::Offline), Result::or),
+        };
+        match outcome {
+            Ok(()) => self.counters.relayed.add(1),
+            Err(failure) => self.refuse(party, frame, envelope.id, kind, failure, reach),
+        }
+        if kind == Kind::EngineMessage && frame.flags().contains(Flags::ECHO) {
+            let own = self.people.get(&*party.engine.user);
+            let others = own.into_iter().flat_map(|person| &person.devices);
+            for login in others.filter(|login| login.session != party.session) {
+                let _ = offer(login);
+            }
+        }
+        outcome
+    }
+
+    fn relay_open(
+        &self,
+        now: Instant,
+        party: &Party<'_, H>,
+        frame: &RawFrame,
+        kind: Kind,
+        envelope: &Envelope<'_>,
+        reach: &impl Reach<H>,
+    ) {
+        let refused = |failure| self.refuse(party, frame, envelope.id, kind, failure, reach);
+        let (ttl_ms, allowed) = match frame.decode() {
+            Ok(Frame::Certain { ttl_ms, .. } | Frame::Query { ttl_ms, .. }) => (ttl_ms, true),
+            Ok(Frame::Request { ttl_ms, method, .. }) => (ttl_ms, method == Method::Ping as u16),
+            _ => return,
+        };
+        if !allowed || matches!(envelope.to, Address::Group { .. }) {
+            return refused(Failure::NotAllowed);
+        }
+        if ttl_ms == 0 {
+            return refused(Failure::TimedOut);
+        }
+        let targets = match self.targets(&envelope.to) {
+            Targets::Many(mut logins) if kind != Kind::Certain => {
+                // A question goes to one device: the one that logged on last.
+                logins.pop().map_or(Targets::None, Targets::One)
+            }
+            targets => targets,
+        };
+        let deadline = self.deadline(now, ttl_ms);
+        let bytes = if kind == Kind::Certain { 0 } else { frame.len() };
+        let entry = |copies| {
+            reach.visit(party.handle, |outbox| {
+                let room = outbox.answer_room(envelope);
+                outbox.ask(Open::new(envelope.id, kind, copies, deadline, room, bytes))
+            })
+        };
+        // The entry is there before any copy is, since the answer may come from another thread at once.
+        let give = |login: &Login<H>| {
+            let source = party.session;
+            let taken = reach.visit(&login.handle, |outbox| outbox.offer(now, frame, kind, source, Some(deadline)));
+            match taken {
+                Ok(()) => self.counters.relayed.add(1),
+                Err(failure) => {
+                    reach.visit(party.handle, |outbox| {
+                        outbox.copy_failed(envelope.id, login.session, failure, false);
+                    });
+                }
+            }
+        };
+        match targets {
+            Targets::None => refused(Failure::Offline),
+            Targets::One(login) => match entry(Copies::One(login.session)) {
+                Ok(()) => give(login),
+                Err(failure) => refused(failure),
+            },
+            Targets::Many(logins) => match entry(Copies::Many(logins.iter().map(|login| login.session).collect())) {
+                Ok(()) => logins.into_iter().for_each(give),
+                Err(failure) => refused(failure),
+            },
+        }
+    }
+
+    /// An ack, reply, response or failure goes to the engine that asked; its outbox knows whether it did.
+    fn relay_answer(
+        &self,
+        party: &Party<'_, H>,
+        frame: &RawFrame,
+        kind: Kind,
+        envelope: &Envelope<'_>,
+        reach: &impl Reach<H>,
+    ) {
+        let login = match envelope.to {
+            Address::Engine { user, device, instance } => self.find_instance(user, device, instance),
+            _ => None,
+        };
+        let Some(login) = login else {
+            self.counters.answers_unasked.add(1);
+            return;
+        };
+        reach.visit(&login.handle, |outbox| match frame.decode() {
+            Ok(Frame::Failure { code, .. }) => {
+                if !outbox.copy_failed(envelope.id, party.session, code, false) {
+                    self.counters.answers_unasked.add(1);
+                }
+            }
+            _ => outbox.answer(frame, kind, envelope.id, party.session),
+        });
+    }
+
+    /// A query for the server's application, or a request to the server.
+    fn ask(&self, now: Instant, party: &Party<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) -> Option<HubEvent> {
+        let (kind, envelope) = (frame.kind()?, frame.envelope().ok()?);
+        let decoded = frame.decode().ok()?;
+        let ttl_ms = match decoded {
+            Frame::Query { ttl_ms, .. } | Frame::Request { ttl_ms, .. } => ttl_ms,
+            _ => return None,
+        };
+        if ttl_ms == 0 {
+            self.refuse(party, frame, envelope.id, kind, Failure::TimedOut, reach);
+            return None;
+        }
+        let asked = reach.visit(party.handle, |outbox| {
+            let room = outbox.answer_room(&envelope);
+            let copies = Copies::One(SERVER);
+            let deadline = self.deadline(now, ttl_ms);
+            outbox.ask(Open::new(envelope.id, kind, copies, deadline, room, frame.len()))
+        });
+        if let Err(failure) = asked {
+            self.refuse(party, frame, envelope.id, kind, failure, reach);
+            return None;
+        }
+        match decoded {
+            Frame::Query { info_type, body, .. } => Some(HubEvent::Query(IncomingQuery {
+                token: QueryToken(envelope.id),
+                source: Source::Engine(party.engine.clone()),
+                info_type,
+                body: frame.keep(body),
+                sent_at: frame.sender_time().map(UnixMillis),
+            })),
+            Frame::Request { method, cursor, body, .. } => {
+                self.request(party, envelope.id, method, cursor, body, reach)
+            }
+            _ => None,
+        }
+    }
+
+    /// Tells the sender of a frame that it went nowhere, if the frame is one that waits for an outcome.
+    fn refuse(
+        &self,
+        party: &Party<'_, H>,
+        frame: &RawFrame,
+        id: u64,
+        kind: Kind,
+        failure: Failure,
+        reach: &impl Reach<H>,
+    ) {
+        match failure {
+            Failure::Offline => self.counters.offline.add(1),
+            Failure::NotAllowed => self.counters.not_allowed.add(1),
+            Failure::TimedOut => self.counters.expired.add(1),
+            _ => {}
+        }
+        let waits = matches!(kind, Kind::Certain | Kind::Query | Kind::Request);
+        if waits || frame.flags().contains(Flags::TELL) {
+            reach.visit(party.handle, |outbox| outbox.tell_failure(id, kind, failure));
+        }
+    }
+
+    /// The logins that an address names. A user who is on with several devices is all of them.
+    fn targets(&self, to: &Address<'_>) -> Targets<'_, H> {
+        let Some(person) = to.user().and_then(|user| self.people.get(user)) else { return Targets::None };
+        let found = match *to {
+            Address::User { .. } => match person.devices.as_slice() {
+                [] => None,
+                [one] => Some(one),
+                many => return Targets::Many(many.iter().collect()),
+            },
+            Address::Device { device, .. } => person.devices.iter().find(|login| login.device == device),
+            Address::Engine { device, instance, .. } => {
+                person.devices.iter().find(|login| login.device == device && login.instance == instance)
+            }
+            Address::Server { .. } | Address::Group { .. } => None,
+        };
+        found.map_or(Targets::None, Targets::One)
+    }
+
+    fn find_engine(&self, engine: &Engine) -> Option<&Login<H>> {
+        self.find_instance(&engine.user, engine.device, engine.instance)
+    }
+
+    /// The login of an engine, whether it takes messages or not: where answers go.
+    fn find_instance(&self, user: &str, device: DeviceKind, instance: InstanceId) -> Option<&Login<H>> {
+        let person = self.people.get(user)?;
+        let mut logins = person.devices.iter().chain(&person.commands);
+        logins.find(|login| login.device == device && login.instance == instance)
+    }
+
+    fn deadline(&self, now: Instant, ttl_ms: u32) -> Instant {
+        now + core::time::Duration::from_millis(ttl_ms.into()).min(self.config.max_ttl)
+    }
+}

@@ -1,0 +1,95 @@
+//! What a session and the hub say to each other: opaque values, so that sessions can run on any thread.
+
+use bytes::Bytes;
+
+use crate::{
+    close::CloseReason,
+    failure::Failure,
+    ids::{Engine, SessionId, UserId},
+    session::dedupe::Dedupe,
+    session::inbound::IncomingQuery,
+    time::Instant,
+    wire::{Kind, RawFrame},
+};
+
+/// The server itself as an end of a conversation; no session has this id.
+pub const SERVER: SessionId = SessionId(0);
+
+/// What a session wants of the hub now. Carried out with shared access, under the session's own lock, so that checking
+/// the generation, counting a frame and handing on its effect are one step.
+#[derive(Debug)]
+pub enum HubCommand {
+    /// A frame of this session's client for somebody else.
+    Relay(RawFrame),
+    /// A query or request of this session's client to the server.
+    Ask(RawFrame),
+    /// A frame of the server for this session's own client; `charged` if its room was taken already.
+    Tell {
+        /// The frame.
+        frame: Bytes,
+        /// Whether the session's budget was charged for it.
+        charged: bool,
+    },
+    /// A copy that this session held for its client came to nothing.
+    CopyFailed {
+        /// Who waits for it.
+        asker: Engine,
+        /// The number that the asker knows it by.
+        id: u64,
+        /// What it is. A plain send or engine message asked to be told; nobody keeps an entry for it.
+        about: Kind,
+        /// Why.
+        failure: Failure,
+        /// Whether it was handed out, so that it may have arrived.
+        handed_out: bool,
+    },
+}
+
+/// What changes the directory. Carried out with exclusive access, after the session's lock is released.
+#[derive(Debug)]
+pub enum HubChange {
+    /// The session has a link, or has lost it.
+    Window {
+        /// When its resume window ends; `None` while it has a link.
+        until: Option<Instant>,
+        /// Counts these changes, since two links may bring them out of order.
+        turn: u64,
+    },
+    /// The session ended.
+    Ended {
+        /// Why.
+        reason: CloseReason,
+        /// What its engine has sent to the server, should it come again.
+        dedupe: Dedupe,
+        /// The highest attempt seen.
+        attempt: u32,
+    },
+    /// Kick a user out, and answer request `id`.
+    Kick {
+        /// Who is to go.
+        user: UserId,
+        /// The request.
+        id: u64,
+    },
+}
+
+/// What the hub tells a session in answer to a command.
+#[derive(Debug)]
+pub enum HubEvent {
+    /// A query to the server's application was accepted.
+    Query(IncomingQuery),
+    /// A plain message went nowhere. For the server's application.
+    TransmitFailed {
+        /// The message.
+        frame: RawFrame,
+        /// Why.
+        failure: Failure,
+    },
+    /// A kick was allowed.
+    Kick {
+        /// Who is to go.
+        user: UserId,
+        /// The request.
+        id: u64,
+    },
+}

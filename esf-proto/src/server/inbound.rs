@@ -1,0 +1,136 @@
+//! What a session does with the routed frames of its client: validates them, keeps what is for the server, hands the
+//! rest to the hub.
+
+use super::{Session, command::HubCommand, session::is_from};
+use crate::{
+    close::CloseReason,
+    failure::Failure,
+    ids::{MessageId, Source},
+    session::{
+        dedupe::Verdict,
+        inbound::{Message, MessageKind},
+    },
+    time::UnixMillis,
+    wire::{Address, Envelope, Flags, Frame, Kind, RawFrame},
+};
+
+impl Session {
+    /// A routed frame: a wrong `from` closes the link, whatever the kind (ESF-501).
+    pub(super) fn routed(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
+        if !is_from(&frame, &self.engine)? {
+            return Err(CloseReason::WrongUserId);
+        }
+        let decoded = match frame.decode() {
+            Ok(decoded) => decoded,
+            Err(error) if error.is_skippable() => {
+                self.refuse_unknown(&frame);
+                return Ok(());
+            }
+            Err(error) => return Err(error.close_reason()),
+        };
+        let to_server = |envelope: &Envelope<'_>| matches!(envelope.to, Address::Server { .. });
+        match decoded {
+            Frame::Send { envelope, info_type, body } if to_server(&envelope) => {
+                let message = self.message(&frame, MessageKind::Information, info_type, body, None);
+                if self.accept(message, frame.len()).is_err() && frame.flags().contains(Flags::TELL) {
+                    self.fail(envelope.id, Kind::Send, Failure::Busy);
+                }
+            }
+            Frame::EngineMessage { envelope, info_type, tag, body } if to_server(&envelope) => {
+                let kind = MessageKind::EngineMessage { tag: tag.into() };
+                let message = self.message(&frame, kind, info_type, body, None);
+                if self.accept(message, frame.len()).is_err() && frame.flags().contains(Flags::TELL) {
+                    self.fail(envelope.id, Kind::EngineMessage, Failure::Busy);
+                }
+            }
+            Frame::Certain { envelope, ttl_ms, info_type, body } if to_server(&envelope) => {
+                self.certain_to_server(&frame, envelope.id, ttl_ms, info_type, body);
+            }
+            Frame::Query { envelope, .. } | Frame::Request { envelope, .. } if to_server(&envelope) => {
+                self.commands.push_back(HubCommand::Ask(frame));
+            }
+            _ => self.commands.push_back(HubCommand::Relay(frame)),
+        }
+        Ok(())
+    }
+
+    fn certain_to_server(&mut self, frame: &RawFrame, id: u64, ttl_ms: u32, info_type: u32, body: &[u8]) {
+        let verdict = self.dedupe.check(id);
+        if ttl_ms == 0 && verdict == Verdict::Run {
+            self.counters.expired.add(1);
+            return self.fail(id, Kind::Certain, Failure::TimedOut);
+        }
+        if verdict == Verdict::Late {
+            return self.fail(id, Kind::Certain, Failure::ConnectionLost);
+        }
+        let (to, from) = self.answer_addresses();
+        let ack = Frame::Ack { envelope: Envelope::new(to, from, id) };
+        let bytes = ack.encoded_len();
+        // Room for the ack first: a message is not run that could not be acknowledged.
+        if !self.budget.charge(bytes) {
+            self.counters.busy.add(1);
+            return self.fail(id, Kind::Certain, Failure::Busy);
+        }
+        if verdict == Verdict::Run {
+            let message = self.message(frame, MessageKind::Information, info_type, body, Some(MessageId(id)));
+            if self.accept(message, frame.len()).is_err() {
+                self.budget.release(bytes);
+                return self.fail(id, Kind::Certain, Failure::Busy);
+            }
+            self.dedupe.accept(id);
+        }
+        let engine = self.engine.clone();
+        let to = Address::of_engine(&engine);
+        let from = Address::Server { instance: self.server.0 };
+        self.tell(&Frame::Ack { envelope: Envelope::new(to, from, id) }, true);
+    }
+
+    fn message(
+        &self,
+        frame: &RawFrame,
+        kind: MessageKind,
+        info_type: u32,
+        body: &[u8],
+        id: Option<MessageId>,
+    ) -> Message {
+        let source = Source::Engine(self.engine.clone());
+        let sent_at = frame.sender_time().map(UnixMillis);
+        // A small body is copied, so that it does not pin the buffer that it was read into.
+        Message { source, kind, info_type, body: frame.keep(body), id, sent_at }
+    }
+
+    /// Queues a message for the server's application, or refuses it.
+    fn accept(&mut self, message: Message, cost: usize) -> Result<(), Failure> {
+        let room = self.inbox.is_empty() || self.inbox_bytes + cost <= self.config.queue;
+        if !room || !self.budget.charge(cost) {
+            self.counters.busy.add(1);
+            return Err(Failure::Busy);
+        }
+        self.inbox_bytes += cost;
+        self.inbox.push_back((message, cost));
+        Ok(())
+    }
+
+    /// A routed frame of a kind that is not spoken: its sender is told, nobody else is bothered (ESF-012).
+    fn refuse_unknown(&mut self, frame: &RawFrame) {
+        self.counters.unknown_refused.add(1);
+        if let Ok(envelope) = frame.envelope() {
+            self.fail_kind(envelope.id, frame.kind_byte(), Failure::Unsupported);
+        }
+    }
+
+    fn fail(&mut self, id: u64, about: Kind, failure: Failure) {
+        self.fail_kind(id, about as u8, failure);
+    }
+
+    fn fail_kind(&mut self, id: u64, about: u8, code: Failure) {
+        let engine = self.engine.clone();
+        let from = Address::Server { instance: self.server.0 };
+        let envelope = Envelope::new(Address::of_engine(&engine), from, id);
+        self.tell(&Frame::Failure { envelope, about, code }, false);
+    }
+
+    fn answer_addresses(&self) -> (Address<'_>, Address<'static>) {
+        (Address::of_engine(&self.engine), Address::Server { instance: self.server.0 })
+    }
+}

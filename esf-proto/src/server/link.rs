@@ -1,0 +1,490 @@
+//! One accepted link: up to and during login, then whether it lives.
+
+use alloc::{collections::VecDeque, string::String, sync::Arc};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Config, Counters,
+    transitions::{LinkState, check_link},
+};
+use crate::{
+    close::CloseReason,
+    failure::{Failure, Status},
+    ids::{DeviceKind, Engine, LinkId, UserId},
+    login::{CredentialKind, LoginCode, Rights},
+    session::{
+        timers::{TimerKind, Timers},
+        transport::Transport,
+    },
+    time::Instant,
+    wire::{DecodeError, Frame, Header, Login, LoginResult, PRELOGIN_MAX_FRAME, RawFrame, Resume},
+};
+
+/// A timer this late tells that the clock jumped or the process slept: the peer gets its time again.
+const LATE: Duration = Duration::from_secs(2);
+/// The shortest and the longest heartbeat interval.
+const HEARTBEAT: core::ops::RangeInclusive<u32> = 1_000..=300_000;
+
+/// One accepted link.
+///
+/// After any `&mut` call drain [`Link::poll_request`], [`Link::poll_login`], [`Link::poll_transmit`],
+/// [`Link::poll_action`] and [`Link::poll_left`], then read [`Link::poll_timeout`].
+#[derive(Debug)]
+pub struct Link {
+    id: LinkId,
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    state: LinkState,
+    timers: Timers,
+    heard: Instant,
+    transport: Transport,
+    liveness: Option<Duration>,
+    claim: Option<LoginClaim>,
+    request: Option<AppRequest>,
+    login: Option<LoginClaim>,
+    out: VecDeque<Bytes>,
+    action: Option<LinkAction>,
+    ping: bool,
+    left: Option<CloseReason>,
+}
+
+/// What the caller does to the transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkAction {
+    /// Send a WebSocket ping.
+    Ping,
+    /// Write out what was handed out, close with WebSocket code 4000 + reason, and let go.
+    Close(CloseReason),
+}
+
+/// What the application is asked while a link logs in. At most one is open at a time.
+#[derive(Debug)]
+pub enum AppRequest {
+    /// Whether this credential opens this account.
+    Authenticate(LoginRequest),
+    /// A query before login.
+    PreQuery {
+        /// The application's number for what it means.
+        info_type: u32,
+        /// Its body.
+        body: Bytes,
+    },
+}
+
+/// What an authenticator sees of a login.
+#[derive(Clone)]
+pub struct LoginRequest {
+    /// Who wants to be logged in.
+    pub user: UserId,
+    /// With which device kind.
+    pub device: DeviceKind,
+    /// What kind of credential.
+    pub credential_kind: CredentialKind,
+    /// The credential.
+    pub credential: Bytes,
+    /// Free for the application.
+    pub system_token: Bytes,
+    /// The reconnect ticket of an earlier login, empty for none.
+    pub ticket: Bytes,
+    /// Whether a person or program logs in anew, rather than an engine by itself.
+    pub interactive: bool,
+}
+
+impl core::fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { user, device, credential_kind, interactive, .. } = self;
+        let mut fields = f.debug_struct("LoginRequest");
+        fields.field("user", user).field("device", device).field("credential_kind", credential_kind);
+        fields.field("interactive", interactive).finish_non_exhaustive()
+    }
+}
+
+/// The application's answer.
+#[derive(Debug)]
+pub enum AppResponse {
+    /// The credential is good.
+    Accept {
+        /// What the login may do.
+        rights: Rights,
+    },
+    /// The credential is refused.
+    Refuse {
+        /// Why, for people; at most 255 bytes are told.
+        cause: String,
+    },
+    /// There is no time to check it now: the client is told to come back.
+    Later {
+        /// After how long.
+        retry_after: Duration,
+    },
+    /// The answer to a query before login.
+    PreReply(Result<Bytes, Failure>),
+}
+
+/// A login whose credential is good, for the hub to find its place.
+#[derive(Debug, Clone)]
+pub struct LoginClaim {
+    /// Who.
+    pub engine: Engine,
+    /// The engine's attempt.
+    pub attempt: u32,
+    /// Whether it is an interactive login.
+    pub interactive: bool,
+    /// The login number of the engine's earlier login, 0 for none.
+    pub login_number: u64,
+    /// Whether it is a target for messages.
+    pub takes_messages: bool,
+    /// What it may do.
+    pub rights: Rights,
+    /// The session to go on with.
+    pub resume: Option<Resume>,
+    /// The interval of its heartbeats.
+    pub heartbeat: Duration,
+}
+
+impl Link {
+    /// A link that was accepted now. The login must be in within the login timeout.
+    #[must_use]
+    pub fn new(config: &Arc<Config>, counters: &Arc<Counters>, id: LinkId, now: Instant) -> Self {
+        counters.links.add(1);
+        let mut timers = Timers::default();
+        timers.set(TimerKind::Login, now + config.login_timeout);
+        Self {
+            id,
+            config: config.clone(),
+            counters: counters.clone(),
+            state: LinkState::Accepted,
+            timers,
+            heard: now,
+            transport: Transport::default(),
+            liveness: None,
+            claim: None,
+            request: None,
+            login: None,
+            out: VecDeque::new(),
+            action: None,
+            ping: false,
+            left: None,
+        }
+    }
+
+    /// The link's id.
+    #[must_use]
+    pub fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub fn state(&self) -> LinkState {
+        self.state
+    }
+
+    /// The largest frame that it takes now: 8 KiB before login.
+    #[must_use]
+    pub fn max_frame(&self) -> usize {
+        if self.state == LinkState::Attached { self.config.max_frame as usize } else { PRELOGIN_MAX_FRAME }
+    }
+
+    // Inputs.
+
+    /// A frame came. Gives it back if it is for the session.
+    pub fn handle_frame(&mut self, now: Instant, frame: Result<RawFrame, DecodeError>) -> Option<RawFrame> {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.close(error.close_reason());
+                return None;
+            }
+        };
+        match self.state {
+            LinkState::Closing | LinkState::Closed => None,
+            LinkState::Attached if frame.kind() != Some(crate::wire::Kind::Close) => Some(frame),
+            _ => {
+                if let Err(reason) = self.before_login(now, &frame) {
+                    self.close(reason);
+                }
+                None
+            }
+        }
+    }
+
+    /// A text message came: there are none in this protocol (ESF-602).
+    pub fn handle_text(&mut self) {
+        self.close(CloseReason::InvalidMessage);
+    }
+
+    /// What the transport has done since the link began.
+    pub fn handle_transport(&mut self, now: Instant, transport: Transport) {
+        if transport.read != self.transport.read {
+            self.heard = now;
+        }
+        if !transport.unflushed {
+            self.timers.clear(TimerKind::Overflow);
+        } else if transport.written != self.transport.written || self.timers.get(TimerKind::Overflow).is_none() {
+            self.timers.set(TimerKind::Overflow, now + self.config.overflow);
+        }
+        self.transport = transport;
+    }
+
+    /// The transport is closed, by the peer with this WebSocket code if it told one.
+    pub fn handle_closed(&mut self, code: Option<u16>) {
+        if self.state == LinkState::Attached {
+            let told = code.and_then(CloseReason::from_websocket_code);
+            self.left = Some(told.unwrap_or(CloseReason::NetworkInterrupted));
+        }
+        if self.state != LinkState::Closed {
+            self.timers = Timers::default();
+            self.set_state(LinkState::Closed);
+        }
+    }
+
+    /// The application answers what [`Link::poll_request`] asked. Ignored when nobody waits for it any more.
+    pub fn handle_response(&mut self, response: AppResponse) {
+        match (self.state, response) {
+            (LinkState::Authenticating, AppResponse::Accept { rights }) => {
+                if let Some(claim) = self.claim.take() {
+                    self.login = Some(LoginClaim { rights, ..claim });
+                    self.set_state(LinkState::LoggingIn);
+                }
+            }
+            (LinkState::Authenticating, AppResponse::Refuse { cause }) => {
+                self.counters.logins_refused.add(1);
+                self.refuse(LoginCode::Failed, CloseReason::LoginFailed, &cause);
+            }
+            (LinkState::Authenticating | LinkState::Querying, AppResponse::Later { retry_after }) => {
+                self.go_away(retry_after);
+                self.close(CloseReason::GoingAway);
+            }
+            (LinkState::Querying, AppResponse::PreReply(answer)) => {
+                let (status, body): (Status, Bytes) = match answer {
+                    Ok(body) => (Ok(()), body),
+                    Err(failure) => (Err(failure), Bytes::new()),
+                };
+                self.push(&Frame::PreReply { status, body: &body });
+                self.set_state(LinkState::Answered);
+            }
+            _ => {}
+        }
+    }
+
+    /// The hub gave the login its place: tells the client and lets the session's frames through.
+    pub fn handle_welcome(&mut self, now: Instant, claim: &LoginClaim, welcome: LoginResult<'_>) {
+        if self.state != LinkState::LoggingIn {
+            return;
+        }
+        self.push(&Frame::LoginResult(welcome));
+        self.set_state(LinkState::Attached);
+        self.timers.clear(TimerKind::Login);
+        self.heard = now;
+        self.liveness = self.config.liveness_of(claim.heartbeat);
+        self.timers.set(TimerKind::Ping, now + self.config.ping_after);
+        if let Some(liveness) = self.liveness {
+            self.timers.set(TimerKind::Liveness, now + liveness);
+        }
+    }
+
+    /// The login gets no place: tells the client why and closes.
+    pub fn refuse(&mut self, result: LoginCode, reason: CloseReason, cause: &str) {
+        let mut end = cause.len().min(255);
+        while !cause.is_char_boundary(end) {
+            end -= 1;
+        }
+        let cause = cause.get(..end).unwrap_or_default();
+        self.push(&Frame::LoginResult(LoginResult::Refused { result, cause }));
+        self.close(reason);
+    }
+
+    /// Asks the client to leave and to come back after a while.
+    pub fn go_away(&mut self, retry_after: Duration) {
+        let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+        self.push(&Frame::GoAway { retry_after_ms });
+    }
+
+    /// Closes the link for `reason`: told as a frame and as a WebSocket code. No-op if it is closing already.
+    pub fn close(&mut self, reason: CloseReason) {
+        if matches!(self.state, LinkState::Closing | LinkState::Closed) {
+            return;
+        }
+        self.counters.close(reason);
+        self.push(&Frame::Close { reason, text: reason.text() });
+        self.leave(reason);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, kind)) = self.timers.pop_due(now) {
+            let late = now.since(at) > LATE;
+            match kind {
+                TimerKind::Login => self.close(CloseReason::LoginTimeout),
+                TimerKind::Liveness => self.check_liveness(now, late),
+                TimerKind::Ping => {
+                    let silent_at = self.heard + self.config.ping_after;
+                    self.ping |= silent_at <= now;
+                    let next = if silent_at <= now { now + self.config.ping_after } else { silent_at };
+                    self.timers.set(TimerKind::Ping, next);
+                }
+                TimerKind::Overflow if late => {
+                    self.counters.timers_late.add(1);
+                    self.timers.set(TimerKind::Overflow, now + self.config.overflow);
+                }
+                TimerKind::Overflow => self.close(CloseReason::ChannelOverflow),
+                _ => {}
+            }
+        }
+    }
+
+    /// Pings the peer: somebody wants to know whether it lives.
+    pub fn ping(&mut self) {
+        self.ping = true;
+    }
+
+    // Outputs.
+
+    /// What the application is asked.
+    #[must_use]
+    pub fn poll_request(&mut self) -> Option<AppRequest> {
+        self.request.take()
+    }
+
+    /// A login for the hub.
+    #[must_use]
+    pub fn poll_login(&mut self) -> Option<LoginClaim> {
+        self.login.take()
+    }
+
+    /// The next frame of the link itself; before the session's.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        self.out.pop_front()
+    }
+
+    /// What to do to the transport; a close only after everything was handed out.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<LinkAction> {
+        if core::mem::take(&mut self.ping) && self.state == LinkState::Attached {
+            return Some(LinkAction::Ping);
+        }
+        if self.out.is_empty() { self.action.take() } else { None }
+    }
+
+    /// Why the link let go of its session, once.
+    #[must_use]
+    pub fn poll_left(&mut self) -> Option<CloseReason> {
+        self.left.take()
+    }
+
+    /// When [`Link::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, TimerKind)> {
+        self.timers.next()
+    }
+
+    // Inside.
+
+    fn before_login(&mut self, now: Instant, frame: &RawFrame) -> Result<(), CloseReason> {
+        let first = matches!(self.state, LinkState::Accepted | LinkState::Answered);
+        match frame.decode() {
+            Ok(Frame::Close { reason, .. }) => {
+                self.leave(reason);
+                Ok(())
+            }
+            Ok(Frame::Login(login)) if first => self.begin_login(now, frame, &login),
+            Ok(Frame::PreQuery { info_type, body }) if self.state == LinkState::Accepted => {
+                self.request = Some(AppRequest::PreQuery { info_type, body: frame.share(body) });
+                self.set_state(LinkState::Querying);
+                Ok(())
+            }
+            Err(DecodeError::Version(version)) if first => {
+                self.counters.logins_refused.add(1);
+                let cause = alloc::format!("this server speaks version {}, not {version}", crate::wire::VERSION);
+                self.refuse(LoginCode::VersionMismatched, CloseReason::VersionMismatched, &cause);
+                Ok(())
+            }
+            Err(error) if !error.is_skippable() => Err(error.close_reason()),
+            _ => Err(CloseReason::InvalidMessage),
+        }
+    }
+
+    fn begin_login(&mut self, now: Instant, frame: &RawFrame, login: &Login<'_>) -> Result<(), CloseReason> {
+        let user = UserId::parse(login.user, self.config.max_user_id).map_err(|_| CloseReason::WrongUserId)?;
+        if !self.config.devices.contains(&login.device) {
+            self.counters.logins_refused.add(1);
+            let cause = alloc::format!("device kind {} may not log in here", login.device);
+            self.refuse(LoginCode::ClientTypeMismatched, CloseReason::UnauthorisedClientType, &cause);
+            return Ok(());
+        }
+        if !HEARTBEAT.contains(&login.heartbeat_ms) {
+            self.counters.logins_refused.add(1);
+            let cause = "the heartbeat interval must be 1 s to 5 min";
+            self.refuse(LoginCode::Failed, CloseReason::LoginFailed, cause);
+            return Ok(());
+        }
+        let request = LoginRequest {
+            user: user.clone(),
+            device: login.device,
+            credential_kind: login.credential.kind,
+            credential: frame.share(login.credential.bytes),
+            system_token: frame.share(login.system_token),
+            ticket: frame.share(login.ticket),
+            interactive: login.interactive,
+        };
+        self.claim = Some(LoginClaim {
+            engine: Engine { user, device: login.device, instance: login.instance },
+            attempt: login.attempt,
+            interactive: login.interactive,
+            login_number: login.login_number,
+            takes_messages: login.takes_messages,
+            rights: Rights::NONE,
+            resume: login.resume,
+            heartbeat: Duration::from_millis(login.heartbeat_ms.into()),
+        });
+        self.request = Some(AppRequest::Authenticate(request));
+        self.set_state(LinkState::Authenticating);
+        // The login is in; from here on the application has as long again to answer.
+        self.timers.set(TimerKind::Login, now + self.config.login_timeout);
+        Ok(())
+    }
+
+    fn check_liveness(&mut self, now: Instant, late: bool) {
+        let Some(limit) = self.liveness else { return };
+        if late {
+            self.counters.timers_late.add(1);
+            self.heard = now;
+        }
+        let deadline = self.heard + limit;
+        if deadline <= now {
+            self.close(CloseReason::HeartbeatTimeout);
+        } else {
+            self.timers.set(TimerKind::Liveness, deadline);
+        }
+    }
+
+    fn leave(&mut self, reason: CloseReason) {
+        if matches!(self.state, LinkState::Closing | LinkState::Closed) {
+            return;
+        }
+        if self.state == LinkState::Attached {
+            self.left = Some(reason);
+        }
+        self.timers = Timers::default();
+        self.request = None;
+        self.login = None;
+        self.claim = None;
+        self.action = Some(LinkAction::Close(reason));
+        self.set_state(LinkState::Closing);
+    }
+
+    fn push(&mut self, frame: &Frame<'_>) {
+        if let Ok(bytes) = frame.to_bytes(Header::default()) {
+            self.out.push_back(bytes);
+        }
+    }
+
+    fn set_state(&mut self, to: LinkState) {
+        check_link(self.state, to);
+        self.state = to;
+    }
+}

@@ -1,0 +1,45 @@
+//! The server's end: a link up to its login, then a session that outlives its links.
+//!
+//! [`Link`] is one accepted connection: limits, handshake, login, liveness. [`Session`] is one login: counts, replay
+//! window, effects. Many links may carry one session, one after the other; a newer one takes over in one step while the
+//! older, half-open one still runs on another thread. An [`Outbox`] is where everybody else puts what the session's
+//! client is to get.
+
+mod command;
+mod config;
+mod counters;
+mod inbound;
+mod link;
+mod open;
+mod outbox;
+mod session;
+mod shares;
+mod transitions;
+
+pub use command::{HubChange, HubCommand, HubEvent, SERVER};
+pub use config::{Config, Relogin};
+pub use counters::{Counter, Counters};
+pub use link::{AppRequest, AppResponse, Link, LinkAction, LoginClaim, LoginRequest};
+pub(crate) use open::{Copies, Open};
+pub use outbox::Outbox;
+pub use session::{NewSession, Session, TakeOver};
+pub use transitions::{LINK, LinkState, SESSION, SessionState, Transition};
+
+/// Which of a session's links speaks: counts up with each takeover. A link of an older generation is fenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation {
+    /// The node that raised it; 0 while there is one node.
+    node: u32,
+    counter: u64,
+}
+
+impl Generation {
+    /// A new session's link.
+    pub const FIRST: Self = Self { node: 0, counter: 1 };
+
+    /// The link after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self { node: self.node, counter: self.counter.saturating_add(1) }
+    }
+}

@@ -1,0 +1,320 @@
+//! What waits to go out to one client, and what that client waits for. Other sessions reach a session only here.
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Config, Counters, SERVER,
+    open::{CopyEnd, Open, OpenTable},
+    shares::Shares,
+};
+use crate::{
+    failure::{Failure, Status},
+    ids::{Engine, InstanceId, SessionId},
+    session::{
+        budget::Budget,
+        inbound::QueryToken,
+        lanes::{Lane, Lanes, Queued},
+    },
+    time::Instant,
+    wire::{Address, EncodeError, Envelope, Frame, Header, Kind, RawFrame},
+};
+
+/// The outbox of one session. It outlives the session's links: while the client is away it keeps filling, within its
+/// budget, until the resume window ends.
+#[derive(Debug)]
+pub struct Outbox {
+    pub(crate) lanes: Lanes,
+    pub(crate) open: OpenTable,
+    shares: Shares,
+    budget: Arc<Budget>,
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    owner: Engine,
+    server: InstanceId,
+    queued_queries: usize,
+    queued_query_bytes: usize,
+    ended: bool,
+    wake: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        config: &Arc<Config>,
+        counters: &Arc<Counters>,
+        budget: &Arc<Budget>,
+        owner: Engine,
+        server: InstanceId,
+    ) -> Self {
+        Self {
+            lanes: Lanes::default(),
+            open: OpenTable::default(),
+            shares: Shares::default(),
+            budget: budget.clone(),
+            config: config.clone(),
+            counters: counters.clone(),
+            owner,
+            server,
+            queued_queries: 0,
+            queued_query_bytes: 0,
+            ended: false,
+            wake: false,
+        }
+    }
+
+    /// Whether something came in since the last call, so that the session's link must be woken.
+    #[must_use]
+    pub fn take_wake(&mut self) -> bool {
+        core::mem::take(&mut self.wake)
+    }
+
+    /// Frames that wait.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// A frame of another session, for this client (ESF-501 to ESF-507).
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        frame: &RawFrame,
+        kind: Kind,
+        source: SessionId,
+        deadline: Option<Instant>,
+    ) -> Result<(), Failure> {
+        if self.ended {
+            return Err(Failure::Offline);
+        }
+        let cost = frame.len();
+        if kind.is_windowed() && !frame.is_windowed() {
+            return self.offer_volatile(frame, source);
+        }
+        let is_query = matches!(kind, Kind::Query | Kind::Request);
+        if is_query
+            && (self.queued_queries >= self.config.max_open_queries
+                || self.queued_query_bytes + cost > self.config.max_open_query_bytes.max(cost))
+        {
+            return Err(self.busy());
+        }
+        if !self.fits(now, source, cost) {
+            return Err(self.busy());
+        }
+        let lane = if is_query { Lane::Interactive } else { Lane::Message };
+        if is_query {
+            self.queued_queries += 1;
+            self.queued_query_bytes += cost;
+        }
+        self.push(lane, Queued { frame: frame.bytes().clone(), deadline, cost, tag: source.0 });
+        Ok(())
+    }
+
+    /// A frame that the server makes for this client without having kept room for it: dropped and counted when full.
+    /// Unless its room was charged before.
+    pub(crate) fn tell(&mut self, frame: Bytes, charged: bool) {
+        let cost = frame.len();
+        if self.ended || !(charged || self.budget.charge(cost)) {
+            self.counters.answers_dropped.add(1);
+            return;
+        }
+        self.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: 0 });
+    }
+
+    /// A failure of something that no entry is kept for.
+    pub(crate) fn tell_failure(&mut self, id: u64, about: Kind, failure: Failure) {
+        if let Some(frame) = self.failure(id, about, failure) {
+            self.tell(frame, false);
+        }
+    }
+
+    /// Keeps an entry, and room for its answer, for what this client asks now.
+    pub(crate) fn ask(&mut self, open: Open) -> Result<(), Failure> {
+        if self.ended {
+            return Err(Failure::Offline);
+        }
+        let (queries, bytes) = self.open.queries();
+        let too_many_queries = matches!(open.about, Kind::Query | Kind::Request)
+            && (queries >= self.config.max_open_queries
+                || bytes + open.bytes > self.config.max_open_query_bytes.max(open.bytes));
+        if self.open.len() >= self.config.max_open || too_many_queries || !self.budget.charge(open.room) {
+            return Err(self.busy());
+        }
+        if let Some(old) = self.open.insert(open) {
+            self.budget.release(old.room);
+        }
+        Ok(())
+    }
+
+    /// The room that an answer to `frame` of this client can need: an answer names both ends and carries two bytes.
+    pub(crate) fn answer_room(&self, envelope: &Envelope<'_>) -> usize {
+        64 + self.owner.user.len() + envelope.to.name().map_or(0, str::len)
+    }
+
+    /// The receiver `from` answers: `frame` goes out if this client asked `from` for it, else it is dropped and
+    /// counted.
+    pub(crate) fn answer(&mut self, frame: &RawFrame, kind: Kind, id: u64, from: SessionId) {
+        let fits = |about: Kind| match kind {
+            Kind::Ack => about == Kind::Certain,
+            Kind::Reply => about == Kind::Query,
+            Kind::Response => about == Kind::Request,
+            _ => false,
+        };
+        let Some(open) = self.open.answered(id, from, fits) else {
+            self.counters.answers_unasked.add(1);
+            return;
+        };
+        let more = frame.len().saturating_sub(open.room);
+        if more > 0 && !self.budget.charge(more) {
+            self.counters.busy.add(1);
+            self.fail(&open, Failure::Busy);
+            return;
+        }
+        let cost = open.room + more;
+        self.push(Lane::Interactive, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: 0 });
+    }
+
+    /// The server's application answers a query of this client. Ignored when nobody waits for it any more.
+    pub fn reply(&mut self, token: QueryToken, answer: Result<&[u8], Failure>) {
+        match answer {
+            Ok(body) => {
+                let frame = Frame::Reply { envelope: self.envelope(token.0), body }.to_bytes(Header::default());
+                self.answer_by_server(token.0, Kind::Reply, frame);
+            }
+            Err(failure) => {
+                self.copy_failed(token.0, SERVER, failure, false);
+            }
+        }
+    }
+
+    /// The server answers a request of this client.
+    pub fn respond(&mut self, id: u64, status: Status, cursor: &[u8], body: &[u8]) {
+        let frame = Frame::Response { envelope: self.envelope(id), status, cursor, body }.to_bytes(Header::default());
+        self.answer_by_server(id, Kind::Response, frame);
+    }
+
+    fn answer_by_server(&mut self, id: u64, kind: Kind, frame: Result<Bytes, EncodeError>) {
+        let frame = frame.ok().filter(|frame| frame.len() <= self.config.max_frame as usize);
+        match frame.map(RawFrame::parse) {
+            Some(Ok(frame)) => self.answer(&frame, kind, id, SERVER),
+            _ => {
+                self.copy_failed(id, SERVER, Failure::TooLarge, false);
+            }
+        }
+    }
+
+    /// The copy that session `from` held came to nothing; says so to this client if it was the last.
+    pub(crate) fn copy_failed(&mut self, id: u64, from: SessionId, failure: Failure, handed_out: bool) -> bool {
+        let (end, open) = self.open.copy_failed(id, from, failure, handed_out);
+        if let (CopyEnd::Failed(failure), Some(open)) = (end, &open) {
+            self.fail(open, failure);
+        }
+        open.is_some()
+    }
+
+    /// Ends every entry whose time is over.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some(open) = self.open.pop_expired(now) {
+            self.counters.expired.add(1);
+            self.fail(&open, Failure::TimedOut);
+        }
+    }
+
+    /// The next frame for the client, if the window admits it. Messages whose time is over are left out.
+    pub(crate) fn pop(&mut self, now: Instant, room: impl Fn(usize) -> bool) -> Option<(Lane, Queued)> {
+        loop {
+            let (lane, queued) = self.lanes.pop(&room)?;
+            self.left(lane, &queued);
+            if queued.deadline.is_none_or(|at| at > now) {
+                return Some((lane, queued));
+            }
+            // Its asker was told when the time was over.
+            self.budget.release(queued.cost);
+        }
+    }
+
+    /// The session ends: everything that waits, and nothing comes in any more.
+    pub(crate) fn end(&mut self) -> impl Iterator<Item = (Lane, Queued)> + use<> {
+        self.ended = true;
+        for open in self.open.drain() {
+            self.budget.release(open.room);
+        }
+        self.lanes.drain()
+    }
+
+    fn offer_volatile(&mut self, frame: &RawFrame, source: SessionId) -> Result<(), Failure> {
+        let cost = frame.len();
+        if self.lanes.refuses_volatile(cost) || !self.budget.charge(cost) {
+            self.counters.volatile_dropped.add(1);
+            return Err(Failure::Busy);
+        }
+        self.push(Lane::Volatile, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: source.0 });
+        Ok(())
+    }
+
+    fn fits(&mut self, now: Instant, source: SessionId, cost: usize) -> bool {
+        let queued = self.budget.used();
+        let lanes = &self.lanes;
+        let entries = || {
+            let waiting = lanes.iter(Lane::Interactive).chain(lanes.iter(Lane::Message));
+            waiting.map(|queued| (SessionId(queued.tag), queued.cost))
+        };
+        if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
+            return false;
+        }
+        if self.budget.charge(cost) {
+            return true;
+        }
+        // What expired while the client was away makes room.
+        let budget = &self.budget;
+        let shares = &mut self.shares;
+        self.lanes.expire(now, |queued| {
+            budget.release(queued.cost);
+            shares.remove(SessionId(queued.tag), queued.cost);
+        });
+        let granted = self.budget.charge(cost);
+        if !granted {
+            self.shares.remove(source, cost);
+        }
+        granted
+    }
+
+    fn fail(&mut self, open: &Open, failure: Failure) {
+        match self.failure(open.id, open.about, failure) {
+            Some(frame) => {
+                self.push(Lane::Interactive, Queued { frame, deadline: None, cost: open.room, tag: 0 });
+            }
+            None => self.budget.release(open.room),
+        }
+    }
+
+    fn failure(&self, id: u64, about: Kind, code: Failure) -> Option<Bytes> {
+        let frame = Frame::Failure { envelope: self.envelope(id), about: about as u8, code };
+        frame.to_bytes(Header::default()).ok()
+    }
+
+    fn envelope(&self, id: u64) -> Envelope<'_> {
+        Envelope::new(Address::of_engine(&self.owner), Address::Server { instance: self.server.0 }, id)
+    }
+
+    fn push(&mut self, lane: Lane, queued: Queued) {
+        self.lanes.push(lane, queued);
+        self.wake = true;
+    }
+
+    fn left(&mut self, lane: Lane, queued: &Queued) {
+        if queued.tag == 0 {
+            return;
+        }
+        self.shares.remove(SessionId(queued.tag), queued.cost);
+        if lane == Lane::Interactive {
+            self.queued_queries = self.queued_queries.saturating_sub(1);
+            self.queued_query_bytes = self.queued_query_bytes.saturating_sub(queued.cost);
+        }
+    }
+
+    fn busy(&self) -> Failure {
+        self.counters.busy.add(1);
+        Failure::Busy
+    }
+}

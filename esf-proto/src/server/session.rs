@@ -1,0 +1,558 @@
+//! One login. It survives its links: a resume gives it to a newer one in one step.
+
+use alloc::{collections::VecDeque, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    Config, Counters, Generation, Outbox,
+    command::{HubChange, HubCommand, HubEvent},
+    transitions::{SessionState, check_session},
+};
+use crate::{
+    close::CloseReason,
+    failure::Failure,
+    ids::{DeviceKind, Engine, InstanceId, SessionId, UserId},
+    login::{ResumeSecret, Rights},
+    session::{
+        budget::Budget,
+        dedupe::Dedupe,
+        hop::{Counts, Hop},
+        inbound::{IncomingQuery, Message},
+        lanes::Lane,
+        timers::TimerKind,
+    },
+    time::Instant,
+    wire::{Address, Flags, Frame, Header, Kind, RawFrame, Resume},
+};
+
+/// One login of one engine: its counts, its replay window, what it has for the server's application.
+///
+/// It lives in a cell behind a lock, with its [`Outbox`] beside it behind another. The lock of a cell is never taken
+/// while the lock of an outbox or of the hub is held.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) config: Arc<Config>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) budget: Arc<Budget>,
+    id: SessionId,
+    pub(super) engine: Engine,
+    pub(super) server: InstanceId,
+    pub(super) rights: Rights,
+    takes_messages: bool,
+    login_number: u64,
+
+    state: SessionState,
+    generation: Generation,
+    attempt: u32,
+    secret: ResumeSecret,
+    old_secret: Option<ResumeSecret>,
+    until: Option<Instant>,
+    turn: u64,
+    close: Option<CloseReason>,
+    probe: Probe,
+
+    pub(super) hop: Hop,
+    control: VecDeque<Bytes>,
+    pub(super) dedupe: Dedupe,
+    pub(super) inbox: VecDeque<(Message, usize)>,
+    pub(super) inbox_bytes: usize,
+    pub(super) queries: VecDeque<IncomingQuery>,
+    pub(super) commands: VecDeque<HubCommand>,
+    changes: VecDeque<HubChange>,
+}
+
+/// Whether the link has shown life since somebody asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    No,
+    Asked,
+    Pinged,
+    Answered,
+}
+
+/// What a new session starts with.
+#[derive(Debug)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub engine: Engine,
+    /// The login's attempt.
+    pub attempt: u32,
+    /// What the login may do.
+    pub rights: Rights,
+    /// Whether it is a target for messages.
+    pub takes_messages: bool,
+    /// The login number.
+    pub login_number: u64,
+    /// 128 random bits.
+    pub secret: ResumeSecret,
+    /// This life of the server.
+    pub server: InstanceId,
+    /// What an earlier session of the same engine left.
+    pub dedupe: Dedupe,
+}
+
+/// What became of an attempt to go on with a session on a new link.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TakeOver {
+    /// The link has the session now.
+    Resumed {
+        /// The generation of the new link.
+        generation: Generation,
+        /// Frames that the server has received in this session.
+        received: u32,
+    },
+    /// A later attempt was here before: the link is closed, nothing changes.
+    Stale,
+    /// The secret is not this session's, or none was shown: the login starts afresh.
+    Fresh,
+    /// The session ended meanwhile.
+    Gone,
+    /// The stated count is impossible: the link is closed, nothing changes.
+    Violation,
+}
+
+impl Session {
+    /// A new session with a link of generation 1, and its outbox.
+    #[must_use]
+    pub fn new(
+        config: &Arc<Config>,
+        counters: &Arc<Counters>,
+        global: &Arc<Budget>,
+        new: NewSession,
+    ) -> (Self, Outbox) {
+        let budget = Arc::new(Budget::within(global.clone(), config.session_budget()));
+        let outbox = Outbox::new(config, counters, &budget, new.engine.clone(), new.server);
+        let session = Self {
+            config: config.clone(),
+            counters: counters.clone(),
+            budget,
+            id: new.id,
+            engine: new.engine,
+            server: new.server,
+            rights: new.rights,
+            takes_messages: new.takes_messages,
+            login_number: new.login_number,
+            state: SessionState::Attached,
+            generation: Generation::FIRST,
+            attempt: new.attempt,
+            secret: new.secret,
+            old_secret: None,
+            until: None,
+            turn: 0,
+            close: None,
+            probe: Probe::No,
+            hop: Hop::new(config.window),
+            control: VecDeque::new(),
+            dedupe: new.dedupe,
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            queries: VecDeque::new(),
+            commands: VecDeque::new(),
+            changes: VecDeque::new(),
+        };
+        (session, outbox)
+    }
+
+    // Looks.
+
+    /// The session's id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What the login may do.
+    #[must_use]
+    pub fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// The login number.
+    #[must_use]
+    pub fn login_number(&self) -> u64 {
+        self.login_number
+    }
+
+    /// The secret that resumes it.
+    #[must_use]
+    pub fn secret(&self) -> ResumeSecret {
+        self.secret
+    }
+
+    /// Whether it is a target for messages.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        self.takes_messages
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.state
+    }
+
+    /// Bytes that it holds in all.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// Whether something waits for the server's application.
+    #[must_use]
+    pub fn has_application_work(&self) -> bool {
+        !self.inbox.is_empty() || !self.queries.is_empty()
+    }
+
+    /// Whether a link of this generation has the session.
+    #[must_use]
+    pub fn is_held_by(&self, generation: Generation) -> bool {
+        self.state == SessionState::Attached && self.generation == generation
+    }
+
+    // Links come and go.
+
+    /// A newer link of the same engine wants the session: raises the generation, reads the count and gives the session
+    /// to the new link, all in this one step (ESF-220). The older link is fenced from here on.
+    pub fn take_over(&mut self, attempt: u32, resume: Option<Resume>, secret: ResumeSecret) -> TakeOver {
+        if self.state == SessionState::Ended {
+            return TakeOver::Gone;
+        }
+        if attempt <= self.attempt {
+            self.counters.attempts_stale.add(1);
+            return TakeOver::Stale;
+        }
+        let known = |shown: &ResumeSecret| {
+            let old = self.old_secret.is_some_and(|old| old.matches(shown));
+            self.secret.matches(shown) | old
+        };
+        let Some(resume) = resume.filter(|resume| known(&resume.secret)) else { return TakeOver::Fresh };
+        let budget = &self.budget;
+        if self.hop.rewind(resume.received, |cost| budget.release(cost)).is_err() {
+            return TakeOver::Violation;
+        }
+        self.attempt = attempt;
+        self.generation = self.generation.next();
+        self.old_secret = Some(resume.secret);
+        self.secret = secret;
+        self.until = None;
+        self.close = None;
+        self.probe = Probe::No;
+        self.control.clear();
+        if self.state == SessionState::Detached {
+            self.change_window(None);
+        }
+        self.set_state(SessionState::Attached);
+        self.tell_count();
+        TakeOver::Resumed { generation: self.generation, received: self.hop.counts().received }
+    }
+
+    /// The link of this generation is gone and may come back: the resume window opens. No-op for a fenced link.
+    pub fn detach(&mut self, now: Instant, generation: Generation) {
+        if self.is_held_by(generation) {
+            let until = now + self.config.resume_window;
+            self.until = Some(until);
+            self.probe = Probe::No;
+            self.control.clear();
+            self.set_state(SessionState::Detached);
+            self.change_window(Some(until));
+        }
+    }
+
+    /// Ends the session: what was never handed out is `Offline`, what was and is not counted is `ConnectionLost`
+    /// (ESF-221). Its link, if it has one, closes for `reason`.
+    pub fn end(&mut self, now: Instant, reason: CloseReason, outbox: &mut Outbox) {
+        if self.state == SessionState::Ended {
+            return;
+        }
+        if self.state == SessionState::Attached {
+            self.close = Some(reason);
+        }
+        self.set_state(SessionState::Ended);
+        self.until = None;
+        for (frame, cost) in self.hop.take_uncounted() {
+            self.budget.release(cost);
+            self.copy_lost(frame, Failure::ConnectionLost, true);
+        }
+        for (lane, queued) in outbox.end() {
+            self.budget.release(queued.cost);
+            let expired = queued.deadline.is_some_and(|at| at <= now);
+            if lane != Lane::Volatile && !expired {
+                self.copy_lost(queued.frame, Failure::Offline, false);
+            }
+        }
+        for (_, cost) in self.inbox.drain(..) {
+            self.budget.release(cost);
+        }
+        self.inbox_bytes = 0;
+        self.queries.clear();
+        self.control.clear();
+        let dedupe = core::mem::take(&mut self.dedupe);
+        self.changes.push_back(HubChange::Ended { reason, dedupe, attempt: self.attempt });
+    }
+
+    /// Why the link of this generation is to be closed, if it is.
+    #[must_use]
+    pub fn poll_close(&mut self, generation: Generation) -> Option<CloseReason> {
+        if self.generation != generation {
+            return Some(CloseReason::Superseded);
+        }
+        self.close.take()
+    }
+
+    // Probes.
+
+    /// Somebody else logs in and wants to know whether this link still lives (ESF-116).
+    pub fn probe(&mut self) {
+        if self.probe == Probe::No {
+            self.probe = Probe::Asked;
+        }
+    }
+
+    /// Whether the link of this generation is to be pinged for a probe.
+    #[must_use]
+    pub fn poll_probe(&mut self, generation: Generation) -> bool {
+        let asked = self.probe == Probe::Asked && self.is_held_by(generation);
+        if asked {
+            self.probe = Probe::Pinged;
+        }
+        asked
+    }
+
+    /// Bytes came on the link of this generation after a probe.
+    pub fn handle_alive(&mut self, generation: Generation) {
+        if self.probe == Probe::Pinged && self.is_held_by(generation) {
+            self.probe = Probe::Answered;
+        }
+    }
+
+    /// Whether the probed link has answered; asks anew from the next probe on.
+    #[must_use]
+    pub fn probe_answered(&mut self) -> bool {
+        let answered = self.probe == Probe::Answered && self.state == SessionState::Attached;
+        if answered {
+            self.probe = Probe::No;
+        }
+        answered
+    }
+
+    // Frames.
+
+    /// A frame came on the link of this generation. A fenced link's frames change nothing.
+    pub fn handle_frame(&mut self, now: Instant, generation: Generation, frame: RawFrame) {
+        if !self.is_held_by(generation) || self.close.is_some() {
+            self.counters.fenced.add(1);
+            return;
+        }
+        // The client has its welcome, so it will not ask with the older secret again.
+        self.old_secret = None;
+        if frame.is_counted() {
+            self.hop.on_frame(now, frame.len());
+            if frame.is_windowed() {
+                // Whatever becomes of it here, it leaves the window: the server never withholds a count.
+                self.hop.take(now, frame.len());
+            }
+        }
+        match self.effect(now, frame) {
+            Ok(()) => {}
+            Err(reason) => self.close = Some(reason),
+        }
+    }
+
+    /// What the hub says in answer to a command of this session.
+    pub fn handle_hub(&mut self, event: HubEvent) {
+        match event {
+            HubEvent::Query(query) => self.queries.push_back(query),
+            // The application hears of it; the sender heard already if it asked to.
+            HubEvent::TransmitFailed { .. } => {}
+            HubEvent::Kick { user, id } => self.changes.push_back(HubChange::Kick { user, id }),
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant, outbox: &mut Outbox) {
+        match self.state {
+            SessionState::Attached => {
+                outbox.expire(now);
+                if let Some(counts) = self.hop.poll_count(now) {
+                    self.push_count(counts);
+                }
+            }
+            SessionState::Detached if self.until.is_some_and(|until| until <= now) => {
+                self.counters.sessions_expired.add(1);
+                self.end(now, CloseReason::NetworkInterrupted, outbox);
+            }
+            SessionState::Detached | SessionState::Ended => {}
+        }
+    }
+
+    /// When [`Session::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self, outbox: &Outbox) -> Option<(Instant, TimerKind)> {
+        match self.state {
+            SessionState::Attached => {
+                let count = self.hop.count_due().map(|at| (at, TimerKind::Count));
+                let expiry = outbox.open.first_deadline().map(|at| (at, TimerKind::Outcome));
+                count.into_iter().chain(expiry).min()
+            }
+            SessionState::Detached => self.until.map(|at| (at, TimerKind::ResumeWindow)),
+            SessionState::Ended => None,
+        }
+    }
+
+    /// The next frame for the link of this generation. What it gives is counted and kept until the client has it.
+    #[must_use]
+    pub fn poll_transmit(&mut self, now: Instant, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
+        if !self.is_held_by(generation) {
+            return None;
+        }
+        if let Some(frame) = self.control.pop_front() {
+            return Some(frame);
+        }
+        if let Some(frame) = self.hop.next_replay() {
+            return Some(frame);
+        }
+        if !self.hop.may_hand_out() {
+            return None;
+        }
+        let hop = &self.hop;
+        let (lane, queued) = outbox.pop(now, |len| hop.admits(len))?;
+        if lane == Lane::Volatile {
+            self.budget.release(queued.cost);
+        } else {
+            self.hop.hand_out(queued.frame.clone(), queued.cost, lane == Lane::Message);
+        }
+        Some(queued.frame)
+    }
+
+    /// What the hub is to do now, under this session's lock.
+    #[must_use]
+    pub fn poll_hub(&mut self) -> Option<HubCommand> {
+        self.commands.pop_front()
+    }
+
+    /// What is to change in the directory, after this session's lock is released.
+    #[must_use]
+    pub fn poll_change(&mut self) -> Option<HubChange> {
+        self.changes.pop_front()
+    }
+
+    /// The next message for the server's application.
+    #[must_use]
+    pub fn poll_message(&mut self) -> Option<Message> {
+        let (message, cost) = self.inbox.pop_front()?;
+        self.inbox_bytes -= cost;
+        self.budget.release(cost);
+        Some(message)
+    }
+
+    /// The next query for the server's application.
+    #[must_use]
+    pub fn poll_query(&mut self) -> Option<IncomingQuery> {
+        self.queries.pop_front()
+    }
+
+    /// What a frame does: what concerns the hop at once, the rest as a command to the hub or for the application.
+    fn effect(&mut self, now: Instant, frame: RawFrame) -> Result<(), CloseReason> {
+        if frame.is_routed() {
+            return self.routed(frame);
+        }
+        match frame.decode() {
+            Ok(Frame::Count { received, taken }) => {
+                let budget = &self.budget;
+                let counts = Counts { received, taken };
+                self.hop.on_count(counts, |cost| budget.release(cost)).map_err(|_| CloseReason::InvalidMessage)
+            }
+            Ok(Frame::Heartbeat { nonce }) => {
+                self.push_control(&Frame::HeartbeatAck { nonce });
+                if let Some(counts) = self.hop.poll_count_early() {
+                    self.push_count(counts);
+                }
+                Ok(())
+            }
+            // A second login, a query after login, or what only a server says.
+            Ok(_) => Err(CloseReason::InvalidMessage),
+            Err(error) if error.is_skippable() => {
+                self.counters.unknown_skipped.add(1);
+                let _ = now;
+                Ok(())
+            }
+            Err(error) => Err(error.close_reason()),
+        }
+    }
+
+    fn change_window(&mut self, until: Option<Instant>) {
+        self.turn += 1;
+        self.changes.push_back(HubChange::Window { until, turn: self.turn });
+    }
+
+    fn tell_count(&mut self) {
+        let counts = self.hop.tell_count();
+        self.push_count(counts);
+    }
+
+    fn push_count(&mut self, counts: Counts) {
+        self.push_control(&Frame::Count { received: counts.received, taken: counts.taken });
+    }
+
+    fn push_control(&mut self, frame: &Frame<'_>) {
+        if let Ok(bytes) = frame.to_bytes(Header::default()) {
+            self.control.push_back(bytes);
+        }
+    }
+
+    /// Tells the sender of a frame that this session could not deliver it.
+    fn copy_lost(&mut self, frame: Bytes, failure: Failure, handed_out: bool) {
+        let Ok(frame) = RawFrame::parse(frame) else { return };
+        let Some(about) = frame.kind() else { return };
+        let Ok(envelope) = frame.envelope() else { return };
+        let failure = match about {
+            Kind::Certain | Kind::Query | Kind::Request => failure,
+            // Nobody knows whether another device of the user got it.
+            Kind::Send | Kind::EngineMessage if matches!(envelope.to, Address::User { .. }) => Failure::ConnectionLost,
+            Kind::Send | Kind::EngineMessage => failure,
+            _ => return,
+        };
+        let asked = frame.flags().contains(Flags::TELL);
+        if matches!(about, Kind::Send | Kind::EngineMessage) && !asked {
+            return;
+        }
+        let Address::Engine { user, device, instance } = envelope.from else { return };
+        let Ok(user) = UserId::parse(user, u8::MAX) else { return };
+        let asker = Engine { user, device, instance };
+        self.commands.push_back(HubCommand::CopyFailed { asker, id: envelope.id, about, failure, handed_out });
+    }
+
+    pub(super) fn tell(&mut self, frame: &Frame<'_>, charged: bool) {
+        let mut bytes = BytesMut::with_capacity(frame.encoded_len());
+        if frame.encode(Header::default(), &mut bytes).is_ok() {
+            self.commands.push_back(HubCommand::Tell { frame: bytes.freeze(), charged });
+        }
+    }
+
+    fn set_state(&mut self, to: SessionState) {
+        check_session(self.state, to);
+        self.state = to;
+    }
+}
+
+impl Address<'_> {
+    /// Whether this is the engine's own address: the only `from` that its session may use (ESF-501).
+    fn is_engine(&self, engine: &Engine) -> bool {
+        let own: (&str, DeviceKind, InstanceId) = (&engine.user, engine.device, engine.instance);
+        matches!(*self, Address::Engine { user, device, instance } if (user, device, instance) == own)
+    }
+}
+
+pub(super) fn is_from(frame: &RawFrame, engine: &Engine) -> Result<bool, CloseReason> {
+    let envelope = frame.envelope().map_err(|error| error.close_reason())?;
+    Ok(envelope.from.is_engine(engine))
+}

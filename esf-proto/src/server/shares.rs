@@ -1,0 +1,88 @@
+//! No sender may hold more than half of a queue.
+
+use alloc::collections::BTreeMap;
+
+use crate::ids::SessionId;
+
+/// How many bytes of a queue came from whom.
+///
+/// While less than half of the queue is full nobody can hold more than half, so nothing is kept then. The table is made
+/// when the queue passes half and goes when the queue falls below a quarter: the quick path pays nothing for it.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    held: Option<BTreeMap<SessionId, usize>>,
+}
+
+impl Shares {
+    /// Whether `source` may add `bytes` to a queue that holds `queued` of at most `limit`.
+    pub(crate) fn admit<I: Iterator<Item = (SessionId, usize)>>(
+        &mut self,
+        source: SessionId,
+        bytes: usize,
+        queued: usize,
+        limit: usize,
+        entries: impl FnOnce() -> I,
+    ) -> bool {
+        let half = limit / 2;
+        if queued == 0 || queued + bytes <= half {
+            if queued < limit / 4 {
+                self.held = None;
+            } else {
+                self.add(source, bytes);
+            }
+            return true;
+        }
+        let held = self.held.get_or_insert_with(|| {
+            let mut held = BTreeMap::new();
+            for (source, bytes) in entries() {
+                *held.entry(source).or_insert(0) += bytes;
+            }
+            held
+        });
+        let share = held.entry(source).or_insert(0);
+        if *share + bytes > half {
+            return false;
+        }
+        *share += bytes;
+        true
+    }
+
+    /// A frame of `source` was admitted without being asked about, or left the queue.
+    pub(crate) fn add(&mut self, source: SessionId, bytes: usize) {
+        if let Some(held) = &mut self.held {
+            *held.entry(source).or_insert(0) += bytes;
+        }
+    }
+
+    /// A frame of `source` left the queue.
+    pub(crate) fn remove(&mut self, source: SessionId, bytes: usize) {
+        if let Some(share) = self.held.as_mut().and_then(|held| held.get_mut(&source)) {
+            *share = share.saturating_sub(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn one_source_gets_half_and_another_still_gets_in() {
+        let (loud, quiet) = (SessionId(1), SessionId(2));
+        let mut shares = Shares::default();
+        let mut queue: Vec<(SessionId, usize)> = Vec::new();
+        let mut offer = |source, queue: &mut Vec<(SessionId, usize)>| {
+            let queued = queue.iter().map(|(_, bytes)| bytes).sum();
+            let entries = queue.clone();
+            let fits = shares.admit(source, 10, queued, 100, || entries.into_iter());
+            if fits {
+                queue.push((source, 10));
+            }
+            fits
+        };
+        let admitted = (0..10).filter(|_| offer(loud, &mut queue)).count();
+        assert_eq!(admitted, 5, "half of 100 in steps of 10");
+        assert!(offer(quiet, &mut queue));
+    }
+}
