@@ -11,3 +11,14 @@ pub mod metered;
 pub mod socket;
 pub mod step;
 pub mod url;
+
+#[cfg(feature = "async")]
+mod bridge;
+#[cfg(feature = "async")]
+mod link;
+#[cfg(feature = "async")]
+pub mod memory;
+#[cfg(feature = "async")]
+pub mod runtime;
+#[cfg(all(test, feature = "async"))]
+mod testing;

@@ -17,7 +17,7 @@ const BUFFER: usize = 4 * 1024;
 /// What the head of a WebSocket frame and the pongs in between may add to the largest message.
 const OVERHEAD: usize = 1024;
 /// The largest WebSocket message that we send is one frame or 64 KiB.
-const LARGEST_BATCH: usize = 64 * 1024;
+pub(crate) const LARGEST_BATCH: usize = 64 * 1024;
 
 /// A WebSocket that never blocks: `T` returns [`ErrorKind::WouldBlock`] instead.
 #[derive(Debug)]

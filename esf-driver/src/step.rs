@@ -94,10 +94,9 @@ impl Drain {
         self.closing.get_or_insert(Closing { reason, told: false, deadline: now + CLOSE_DRAIN });
     }
 
-    /// Whether the close was fed.
-    #[must_use]
-    pub fn close_told(&self) -> bool {
-        self.closing.is_some_and(|closing| closing.told)
+    /// The peer closed: nothing more is fed, and the answer to it has [`CLOSE_ANSWER`] to go out.
+    pub fn answer_close(&mut self, now: Instant) {
+        self.closing = Some(Closing { reason: None, told: true, deadline: now + CLOSE_ANSWER });
     }
 
     fn feed(&mut self, step: Step) -> Step {

@@ -119,7 +119,6 @@ fn a_close_that_the_pipe_does_not_take_is_given_up() {
     let mut script = Script { actions: [LinkAction::Close { reason: None }].into(), ..Script::default() };
     let mut drain = Drain::default();
     assert_eq!(turn(&mut drain, seconds(0), false, &mut script), [Step::Wait(Some(seconds(0) + CLOSE_DRAIN))]);
-    assert!(!drain.close_told());
     assert_eq!(turn(&mut drain, seconds(0) + CLOSE_DRAIN, false, &mut script), [Step::Drop]);
 }
 
@@ -136,4 +135,13 @@ fn the_first_close_stands_and_a_drop_overrides_it() {
     assert!(turn(&mut drain, seconds(0), true, &mut script).contains(&Step::Close(first)));
     script.actions.push_back(LinkAction::Drop);
     assert_eq!(turn(&mut drain, seconds(0), true, &mut script), [Step::Drop]);
+}
+
+#[test]
+fn nothing_is_fed_once_the_peer_has_closed() {
+    let mut script = Script { frames: [FRAME].into(), ..Script::default() };
+    let mut drain = Drain::default();
+    drain.answer_close(seconds(0));
+    assert_eq!(turn(&mut drain, seconds(0), true, &mut script), [Step::Wait(Some(seconds(0) + CLOSE_ANSWER))]);
+    assert_eq!(turn(&mut drain, seconds(0) + CLOSE_ANSWER, true, &mut script), [Step::Drop]);
 }

@@ -1,0 +1,287 @@
+//! The one link loop, for either role and any runtime.
+
+use std::{
+    io::{ErrorKind, Read as _},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use esf_proto::{close::CloseReason, time::Instant};
+
+use crate::{
+    bridge::Bridge,
+    endpoint::Endpoint,
+    runtime::{Alarm, Runtime},
+    socket::{Incoming, LARGEST_BATCH, Socket, SocketError},
+    step::{Drain, Step},
+};
+
+/// What one turn reads and feeds at most before others run: a busy link yields.
+const MESSAGES_A_TURN: usize = 64;
+const FRAMES_A_TURN: usize = 256;
+const BYTES_A_TURN: usize = 256 * 1024;
+
+/// A link that runs: reads all that is ready, hands it to the endpoint, feeds all that the endpoint has, flushes once.
+pub(crate) struct Link<E> {
+    socket: Socket<Bridge>,
+    endpoint: E,
+    runtime: Arc<dyn Runtime>,
+    alarm: Alarm,
+    drain: Drain,
+    reading: Reading,
+    /// Frames on their way into one WebSocket message, where that is wanted.
+    batch: Option<Batch>,
+}
+
+/// How a link ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkEnd {
+    /// The peer's WebSocket close code, or the one that we closed with because of the peer's bytes.
+    pub(crate) code: Option<u16>,
+    /// Whether both ends said that they close.
+    pub(crate) clean: bool,
+    /// What was wrong with the peer's bytes below the frames.
+    pub(crate) fault: Option<Fault>,
+}
+
+/// What can be wrong with a peer's bytes below the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    TooLarge,
+    Violation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Open,
+    /// A message was too large. What follows is read and forgotten, so that our close is not lost in a reset.
+    Discarding,
+    /// The peer's close is in; our answer must go out.
+    Closed(Option<u16>),
+}
+
+#[derive(Debug, Default)]
+enum Batch {
+    #[default]
+    Empty,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+/// What a turn leaves.
+enum Next {
+    /// There is more to do, after others ran.
+    Again,
+    /// Nothing to do until bytes, the waker, or this instant.
+    Wait(Option<Instant>),
+}
+
+impl<E: Endpoint> Link<E> {
+    pub(crate) fn new(socket: Socket<Bridge>, endpoint: E, runtime: Arc<dyn Runtime>, coalesce: bool) -> Self {
+        let alarm = Alarm::new(&*runtime);
+        let batch = coalesce.then(Batch::default);
+        Self { socket, endpoint, runtime, alarm, drain: Drain::default(), reading: Reading::Open, batch }
+    }
+
+    /// Runs until the link is over.
+    pub(crate) async fn run(mut self) -> LinkEnd {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        self.socket.stream_mut().set_waker(cx.waker());
+        loop {
+            self.endpoint.register(cx.waker());
+            let now = self.runtime.now();
+            match self.turn(now) {
+                Ok(Next::Wait(at)) => ready!(self.alarm.poll(cx, self.runtime.now(), at)),
+                Ok(Next::Again) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Err(end) => {
+                    self.endpoint.handle_closed(now, end.code);
+                    return Poll::Ready(end);
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Instant) -> Result<Next, LinkEnd> {
+        let more = self.take_in(now)?;
+        let transport = self.socket.transport();
+        self.endpoint.handle_transport(now, transport);
+        self.socket.set_max_message(self.endpoint.max_message());
+        if transport.unflushed && self.flush()? && matches!(self.reading, Reading::Closed(_)) {
+            return Err(self.end(true, None));
+        }
+        match self.hand_out(now)? {
+            Next::Wait(_) if more => Ok(Next::Again),
+            next => Ok(next),
+        }
+    }
+
+    /// Hands in what is ready; whether there may be more.
+    fn take_in(&mut self, now: Instant) -> Result<bool, LinkEnd> {
+        let stop = self.socket.transport().read + BYTES_A_TURN as u64;
+        for _ in 0..MESSAGES_A_TURN {
+            match self.reading {
+                Reading::Open => match self.socket.read() {
+                    Ok(Some(incoming)) => self.hand_in(now, incoming),
+                    Ok(None) => return Ok(false),
+                    Err(SocketError::TooLarge) => {
+                        tracing::debug!("a WebSocket message is larger than the limit");
+                        self.reading = Reading::Discarding;
+                        self.drain.close(now, Some(CloseReason::TooLarge));
+                    }
+                    Err(SocketError::Violation(what)) => {
+                        tracing::debug!(what, "the peer broke the WebSocket protocol");
+                        return Err(self.end(false, Some(Fault::Violation)));
+                    }
+                    Err(SocketError::Ended) => return Err(self.end(false, None)),
+                },
+                Reading::Discarding => match self.socket.stream_mut().read(&mut [0; 4096]) {
+                    Ok(0) => return Err(self.end(false, None)),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                    Err(_) => return Err(self.end(false, None)),
+                },
+                Reading::Closed(_) => return Ok(false),
+            }
+            if self.socket.transport().read >= stop {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn hand_in(&mut self, now: Instant, incoming: Incoming) {
+        match incoming {
+            Incoming::Message(message) => {
+                self.endpoint.handle_message(now, message);
+                // The message that ends a login may be followed at once by one that only the new limit permits.
+                self.socket.set_max_message(self.endpoint.max_message());
+            }
+            Incoming::Text => self.endpoint.handle_text(now),
+            Incoming::Control => {}
+            Incoming::Close(code) => {
+                self.reading = Reading::Closed(code);
+                self.drain.answer_close(now);
+            }
+        }
+    }
+
+    /// Does what the drain order says until there is nothing to do.
+    fn hand_out(&mut self, now: Instant) -> Result<Next, LinkEnd> {
+        let (mut frames, mut bytes) = (0, 0);
+        let mut told = self.socket.needs_flush();
+        loop {
+            if frames >= FRAMES_A_TURN || bytes >= BYTES_A_TURN {
+                self.feed_batch()?;
+                self.flush()?;
+                return Ok(Next::Again);
+            }
+            let step = self.drain.next(now, self.socket.can_write(), &mut self.endpoint);
+            if !matches!(step, Step::Transmit(_)) {
+                self.feed_batch()?;
+            }
+            match step {
+                Step::Transmit(frame) => {
+                    frames += 1;
+                    bytes += frame.len();
+                    self.transmit(frame)?;
+                }
+                Step::Ping => self.socket.feed_ping().map_err(|_| self.end(false, None))?,
+                Step::Close(reason) => self.socket.feed_close(reason).map_err(|_| self.end(false, None))?,
+                Step::Flush => {
+                    self.flush()?;
+                }
+                Step::Drop => return Err(self.end(matches!(self.reading, Reading::Closed(_)), None)),
+                Step::Wait(_) if self.socket.needs_flush() && !told => {
+                    // The endpoint watches over bytes that do not move, so it hears of them before the silence.
+                    told = true;
+                    self.endpoint.handle_transport(now, self.socket.transport());
+                }
+                Step::Wait(at) => return Ok(Next::Wait(at)),
+            }
+        }
+    }
+
+    fn transmit(&mut self, frame: Bytes) -> Result<(), LinkEnd> {
+        match &mut self.batch {
+            None => self.feed(frame),
+            Some(batch) => match batch.add(frame) {
+                Some(full) => self.feed(full),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn feed_batch(&mut self) -> Result<(), LinkEnd> {
+        match self.batch.as_mut().and_then(Batch::take) {
+            Some(message) => self.feed(message),
+            None => Ok(()),
+        }
+    }
+
+    fn feed(&mut self, message: Bytes) -> Result<(), LinkEnd> {
+        self.socket.feed(message).map_err(|_| self.end(false, None))
+    }
+
+    fn flush(&mut self) -> Result<bool, LinkEnd> {
+        self.socket.flush().map_err(|_| self.end(false, None))
+    }
+
+    fn end(&self, clean: bool, fault: Option<Fault>) -> LinkEnd {
+        match self.reading {
+            Reading::Open => LinkEnd { code: None, clean, fault },
+            Reading::Closed(code) => LinkEnd { code, clean, fault },
+            Reading::Discarding => LinkEnd {
+                code: Some(CloseReason::TooLarge.websocket_code()),
+                clean: false,
+                fault: Some(Fault::TooLarge),
+            },
+        }
+    }
+}
+
+impl Batch {
+    /// Adds a frame; gives back a message that is full without it.
+    fn add(&mut self, frame: Bytes) -> Option<Bytes> {
+        let full = if self.len() + frame.len() > LARGEST_BATCH { self.take() } else { None };
+        *self = match std::mem::take(self) {
+            Self::Empty => Self::One(frame),
+            Self::One(first) => {
+                let mut many = BytesMut::with_capacity(first.len() + frame.len());
+                many.extend_from_slice(&first);
+                many.extend_from_slice(&frame);
+                Self::Many(many)
+            }
+            Self::Many(mut many) => {
+                many.extend_from_slice(&frame);
+                Self::Many(many)
+            }
+        };
+        full
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        match std::mem::take(self) {
+            Self::Empty => None,
+            Self::One(frame) => Some(frame),
+            Self::Many(many) => Some(many.freeze()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::One(frame) => frame.len(),
+            Self::Many(many) => many.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+use std::{collections::VecDeque, sync::Mutex, task::Waker, time::Duration};
+
+use tungstenite::protocol::Role;
+
+use super::*;
+use crate::{
+    endpoint::{LinkAction, Transport},
+    memory::duplex,
+    step::CLOSE_ANSWER,
+    testing::Virtual,
+};
+
+/// What an endpoint saw and what it has to say, shared with the test.
+#[derive(Default)]
+struct Script {
+    came: Vec<Bytes>,
+    texts: u32,
+    closed: Option<Option<u16>>,
+    transport: Transport,
+    frames: VecDeque<Bytes>,
+    actions: VecDeque<LinkAction>,
+    timeout: Option<Instant>,
+    timeouts: Vec<Instant>,
+    max_message: usize,
+    /// The limit after the next message.
+    raise: Option<usize>,
+    waker: Option<Waker>,
+    turns: u32,
+}
+
+#[derive(Clone)]
+struct Scripted(Arc<Mutex<Script>>);
+
+impl Scripted {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Script { max_message: 8192, ..Script::default() })))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Script) -> T) -> T {
+        look(&mut self.0.lock().unwrap())
+    }
+
+    /// Gives the endpoint something to say, as another thread would.
+    fn say(&self, what: impl FnOnce(&mut Script)) {
+        let waker = self.with(|script| {
+            what(script);
+            script.waker.take()
+        });
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Endpoint for Scripted {
+    fn handle_message(&mut self, _: Instant, message: Bytes) {
+        self.with(|script| {
+            script.came.push(message);
+            if let Some(raise) = script.raise.take() {
+                script.max_message = raise;
+            }
+        });
+    }
+    fn handle_text(&mut self, _: Instant) {
+        self.with(|script| script.texts += 1);
+    }
+    fn handle_transport(&mut self, _: Instant, transport: Transport) {
+        self.with(|script| script.transport = transport);
+    }
+    fn handle_closed(&mut self, _: Instant, code: Option<u16>) {
+        self.with(|script| assert_eq!(script.closed.replace(code), None, "told once"));
+    }
+    fn poll_transmit(&mut self, _: Instant) -> Option<Bytes> {
+        self.with(|script| script.frames.pop_front())
+    }
+    fn poll_action(&mut self) -> Option<LinkAction> {
+        self.with(|script| script.actions.pop_front())
+    }
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.with(|script| script.timeout)
+    }
+    fn handle_timeout(&mut self, now: Instant) {
+        self.with(|script| {
+            script.timeouts.push(now);
+            script.timeout = None;
+        });
+    }
+    fn register(&mut self, waker: &Waker) {
+        self.with(|script| {
+            script.turns += 1;
+            script.waker = Some(waker.clone());
+        });
+    }
+    fn max_message(&self) -> usize {
+        self.with(|script| script.max_message)
+    }
+}
+
+/// Two link loops joined in memory.
+struct Pair {
+    runtime: Arc<Virtual>,
+    client: Scripted,
+    server: Scripted,
+    ends: Arc<Mutex<Vec<(Role, LinkEnd)>>>,
+}
+
+fn pair(capacity: usize, coalesce: bool) -> Pair {
+    let runtime = Virtual::new();
+    let (up, down) = duplex(capacity);
+    let pair =
+        Pair { runtime, client: Scripted::new(), server: Scripted::new(), ends: Arc::new(Mutex::new(Vec::new())) };
+    for (role, stream, endpoint) in [(Role::Client, up, &pair.client), (Role::Server, down, &pair.server)] {
+        let socket = Socket::new(Bridge::new(Box::new(stream)), Vec::new(), role, 8192);
+        let link = Link::new(socket, endpoint.clone(), pair.runtime.clone(), coalesce);
+        let ends = pair.ends.clone();
+        pair.runtime.spawn(Box::pin(async move {
+            let end = link.run().await;
+            ends.lock().unwrap().push((role, end));
+        }));
+    }
+    pair.runtime.run();
+    pair
+}
+
+impl Pair {
+    fn end(&self, role: Role) -> Option<LinkEnd> {
+        self.ends.lock().unwrap().iter().find(|(whose, _)| *whose == role).map(|(_, end)| *end)
+    }
+}
+
+fn frame(len: usize) -> Bytes {
+    vec![7; len].into()
+}
+
+const CLEAN: LinkEnd = LinkEnd { code: Some(4009), clean: true, fault: None };
+
+#[test]
+fn what_one_end_says_the_other_hears() {
+    let pair = pair(1 << 20, false);
+    pair.client.say(|script| script.frames.extend([frame(10), frame(20)]));
+    pair.runtime.run();
+    assert_eq!(pair.server.with(|script| script.came.clone()), [frame(10), frame(20)]);
+    pair.server.say(|script| script.frames.push_back(frame(30)));
+    pair.runtime.run();
+    assert_eq!(pair.client.with(|script| script.came.clone()), [frame(30)]);
+    assert!(pair.client.with(|script| script.transport.read > 30 && !script.transport.unflushed));
+}
+
+#[test]
+fn more_than_a_turn_comes_whole_and_in_order() {
+    let pair = pair(1000, false);
+    let frames: Vec<Bytes> = (0..1000u32).map(|n| Bytes::from(n.to_le_bytes().to_vec())).collect();
+    pair.client.say(|script| script.frames.extend(frames.clone()));
+    pair.runtime.run();
+    assert_eq!(pair.server.with(|script| script.came.clone()), frames);
+}
+
+#[test]
+fn frames_that_are_ready_share_a_message_where_that_is_wanted() {
+    let pair = pair(1 << 20, true);
+    for endpoint in [&pair.client, &pair.server] {
+        endpoint.say(|script| script.max_message = 1 << 20);
+    }
+    pair.runtime.run();
+    let large = LARGEST_BATCH - 15;
+    pair.client.say(|script| script.frames.extend([frame(10), frame(5), frame(large), frame(1), frame(100_000)]));
+    pair.runtime.run();
+    let lengths: Vec<usize> = pair.server.with(|script| script.came.iter().map(Bytes::len).collect());
+    assert_eq!(lengths, [LARGEST_BATCH, 1, 100_000], "up to the limit, and one frame of any size alone");
+}
+
+#[test]
+fn timers_fire_on_time_and_an_earlier_one_is_not_missed() {
+    let pair = pair(1000, false);
+    let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+    pair.client.say(|script| script.timeout = Some(at(10)));
+    pair.runtime.advance(Duration::from_secs(1));
+    pair.client.say(|script| script.timeout = Some(at(3)));
+    pair.runtime.advance(Duration::from_secs(5));
+    pair.client.say(|script| script.timeout = Some(at(9)));
+    pair.runtime.advance(Duration::from_secs(20));
+    assert_eq!(pair.client.with(|script| script.timeouts.clone()), [at(3), at(9)]);
+}
+
+#[test]
+fn a_close_goes_out_after_the_frames_and_is_clean() {
+    let pair = pair(1000, false);
+    pair.server.say(|script| {
+        script.frames.extend([frame(3000), frame(1)]);
+        script.actions.push_back(LinkAction::Close { reason: Some(CloseReason::Kicked) });
+    });
+    pair.runtime.run();
+    assert_eq!(pair.client.with(|script| script.came.len()), 2);
+    assert_eq!((pair.end(Role::Client), pair.end(Role::Server)), (Some(CLEAN), Some(CLEAN)));
+    assert_eq!(pair.client.with(|script| script.closed), Some(Some(4009)));
+    assert_eq!(pair.runtime.running(), 0);
+}
+
+#[test]
+fn a_drop_is_without_a_word() {
+    let pair = pair(1000, false);
+    pair.client.say(|script| script.actions.push_back(LinkAction::Drop));
+    pair.runtime.run();
+    let cut = Some(LinkEnd { code: None, clean: false, fault: None });
+    assert_eq!((pair.end(Role::Client), pair.end(Role::Server)), (cut, cut));
+    assert_eq!(pair.server.with(|script| script.closed), Some(None));
+}
+
+/// A link whose peer is the bare stream of the test.
+fn alone(capacity: usize) -> (Arc<Virtual>, Scripted, crate::memory::Duplex, Arc<Mutex<Option<LinkEnd>>>) {
+    let runtime = Virtual::new();
+    let (peer, stream) = duplex(capacity);
+    let endpoint = Scripted::new();
+    let socket = Socket::new(Bridge::new(Box::new(stream)), Vec::new(), Role::Server, 8192);
+    let link = Link::new(socket, endpoint.clone(), runtime.clone(), false);
+    let end = Arc::new(Mutex::new(None));
+    let store = end.clone();
+    runtime.spawn(Box::pin(async move {
+        *store.lock().unwrap() = Some(link.run().await);
+    }));
+    runtime.run();
+    (runtime, endpoint, peer, end)
+}
+
+#[test]
+fn a_peer_that_does_not_answer_a_close_is_dropped_in_time() {
+    let (runtime, endpoint, _peer, end) = alone(1000);
+    endpoint.say(|script| script.actions.push_back(LinkAction::Close { reason: None }));
+    runtime.advance(CLOSE_ANSWER - Duration::from_millis(1));
+    assert_eq!(*end.lock().unwrap(), None);
+    runtime.advance(Duration::from_millis(1));
+    assert_eq!(*end.lock().unwrap(), Some(LinkEnd { code: None, clean: false, fault: None }));
+}
+
+#[test]
+fn a_peer_that_stops_reading_is_still_read_and_the_endpoint_hears_of_the_bytes() {
+    let (runtime, endpoint, mut peer, end) = alone(1000);
+    endpoint.say(|script| script.frames.extend(std::iter::repeat_n(frame(1000), 50)));
+    runtime.run();
+    assert!(endpoint.with(|script| script.transport.unflushed), "the endpoint knows before the silence");
+    let waiting = endpoint.with(|script| script.frames.len());
+    assert!(waiting > 40, "no more is taken than one buffer: {waiting} are left");
+    runtime.block_on(async {
+        // An empty binary message, masked.
+        futures_util::AsyncWriteExt::write_all(&mut peer, &[0x82, 0x80, 0, 0, 0, 0]).await.unwrap();
+    });
+    runtime.run();
+    assert_eq!(endpoint.with(|script| script.came.len()), 1);
+    runtime.advance(Duration::from_secs(60));
+    assert_eq!(*end.lock().unwrap(), None, "it is the endpoint's to decide that this is too long");
+    assert_eq!(endpoint.with(|script| script.frames.len()), waiting);
+}
+
+#[test]
+fn a_message_that_is_too_large_is_answered_with_a_close() {
+    let pair = pair(1 << 20, false);
+    pair.client.say(|script| {
+        script.max_message = 1 << 20;
+        script.frames.push_back(frame(8193));
+    });
+    pair.runtime.advance(Duration::from_secs(5));
+    assert_eq!(pair.server.with(|script| (script.came.len(), script.closed)), (0, Some(Some(4015))));
+    assert_eq!(pair.client.with(|script| script.closed), Some(Some(4015)));
+    assert_eq!(pair.end(Role::Server).and_then(|end| end.fault), Some(Fault::TooLarge));
+}
+
+#[test]
+fn the_new_limit_holds_for_the_very_next_message() {
+    let pair = pair(1 << 20, false);
+    pair.server.say(|script| script.raise = Some(1 << 20));
+    pair.client.say(|script| {
+        script.max_message = 1 << 20;
+        script.frames.extend([frame(1), frame(100_000)]);
+    });
+    pair.runtime.run();
+    assert_eq!(pair.server.with(|script| script.came.len()), 2);
+}
+
+#[test]
+fn text_reaches_the_endpoint_and_garbage_ends_the_link() {
+    let (runtime, endpoint, mut peer, end) = alone(1000);
+    let write = |peer: &mut crate::memory::Duplex, bytes: &[u8]| {
+        runtime.block_on(futures_util::AsyncWriteExt::write_all(peer, bytes)).unwrap();
+        runtime.run();
+    };
+    write(&mut peer, &[0x81, 0x81, 0, 0, 0, 0, b'a']);
+    assert_eq!(endpoint.with(|script| script.texts), 1);
+    write(&mut peer, &[0x82, 0x01, 7]);
+    let fault = Some(Fault::Violation);
+    assert_eq!(*end.lock().unwrap(), Some(LinkEnd { code: None, clean: false, fault }), "a frame without a mask");
+    assert_eq!(endpoint.with(|script| script.closed), Some(None));
+}
+
+#[test]
+fn a_quiet_link_takes_no_turn() {
+    let pair = pair(1000, false);
+    let turns = pair.client.with(|script| script.turns);
+    pair.runtime.advance(Duration::from_secs(3600));
+    assert_eq!(pair.client.with(|script| script.turns), turns);
+}
+
+#[test]
+fn a_busy_link_yields_after_its_share() {
+    let pair = pair(1 << 20, false);
+    pair.client.say(|script| script.turns = 0);
+    pair.client.say(|script| script.frames.extend(std::iter::repeat_n(frame(1), FRAMES_A_TURN * 3)));
+    pair.runtime.run();
+    assert!(pair.client.with(|script| script.turns) >= 3);
+}
