@@ -7,8 +7,8 @@ use crate::{End, Problem};
 
 /// The crates that promise to work without std.
 const WITHOUT_STD: &[&str] = &["esf-proto"];
-/// A target that has core and alloc and nothing else.
-const BARE_TARGET: &str = "thumbv7em-none-eabihf";
+/// A target that has core and alloc and nothing else. One with 64-bit atomics, which the counters of the core need.
+const BARE_TARGET: &str = "aarch64-unknown-none";
 
 /// Checks each crate that states a `rust-version` with exactly that version.
 pub(crate) fn msrv(workspace: &Workspace) -> Result<End, Problem> {
@@ -30,7 +30,18 @@ pub(crate) fn msrv(workspace: &Workspace) -> Result<End, Problem> {
         println!("{} with Rust {version}", package.name);
         let mut check = Command::new("rustup");
         check
-            .args(["run", version, "cargo", "check", "--locked", "--target-dir", "target/msrv", "-p", &package.name])
+            .args([
+                "run",
+                version,
+                "cargo",
+                "check",
+                "--locked",
+                "--all-features",
+                "--target-dir",
+                "target/msrv",
+                "-p",
+                &package.name,
+            ])
             .current_dir(&workspace.root);
         if !shown(&mut check) {
             return Ok(End::Failed);
