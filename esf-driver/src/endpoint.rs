@@ -5,6 +5,8 @@ use std::task::Waker;
 use bytes::Bytes;
 use esf_proto::{close::CloseReason, time::Instant};
 
+pub use esf_proto::session::transport::Transport;
+
 /// One end of one link, as the link loop sees it.
 ///
 /// The loop takes `now` once a turn, hands everything in that arrived, then drains the outputs in the order that
@@ -56,15 +58,4 @@ pub enum LinkAction {
     },
     /// Drop the connection without a word.
     Drop,
-}
-
-/// How far a link's transport is. Bytes are those of the wire, WebSocket headers included.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Transport {
-    /// Bytes received so far: any change is a sign of life.
-    pub read: u64,
-    /// Bytes that the transport has taken so far.
-    pub written: u64,
-    /// Whether bytes that were handed out still wait for the transport.
-    pub unflushed: bool,
 }

@@ -8,6 +8,7 @@
 pub mod endpoint;
 pub mod http;
 pub mod metered;
+pub mod node;
 pub mod socket;
 pub mod step;
 pub mod url;

@@ -1,0 +1,249 @@
+//! Where a session lives: its state behind one lock, its outbox behind another.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+};
+
+use esf_proto::{
+    failure::Failure,
+    hub::{Party, Reach},
+    ids::{Engine, SessionId},
+    login::Rights,
+    server::{HubChange, HubCommand, HubEvent, Outbox, Session},
+    session::inbound::{IncomingQuery, Message, QueryToken},
+    time::Instant,
+};
+
+use super::{Node, lock};
+
+/// A session and its outbox. The directory, the session's present link and the server's application share it.
+#[derive(Debug)]
+pub struct Cell {
+    id: SessionId,
+    engine: Engine,
+    rights: Rights,
+    session: Mutex<Session>,
+    outbox: Mutex<Outgoing>,
+    application: LinkWaker,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    outbox: Outbox,
+    /// The link that hands out what is put in.
+    link: Option<Arc<LinkWaker>>,
+}
+
+impl Cell {
+    pub(super) fn new(session: Session, outbox: Outbox) -> Arc<Self> {
+        Arc::new(Self {
+            id: session.id(),
+            engine: session.engine().clone(),
+            rights: session.rights(),
+            session: Mutex::new(session),
+            outbox: Mutex::new(Outgoing { outbox, link: None }),
+            application: LinkWaker::default(),
+        })
+    }
+
+    /// Whose session it is.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What the login may do.
+    #[must_use]
+    pub fn rights(&self) -> Rights {
+        self.rights
+    }
+
+    /// Bytes that the session holds in all.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        lock(&self.session).held_bytes()
+    }
+
+    // The server's application.
+
+    /// The next message of this session for the server's application.
+    #[must_use]
+    pub fn poll_message(&self) -> Option<Message> {
+        lock(&self.session).poll_message()
+    }
+
+    /// The next query of this session for the server's application; to be answered by [`Cell::reply`].
+    #[must_use]
+    pub fn poll_query(&self) -> Option<IncomingQuery> {
+        lock(&self.session).poll_query()
+    }
+
+    /// Answers a query. Ignored when nobody waits for it any more.
+    pub fn reply(&self, token: QueryToken, answer: Result<&[u8], Failure>) {
+        self.visit(|outbox| outbox.reply(token, answer));
+    }
+
+    /// Wakes `waker` when there is a message or query for the server's application.
+    pub fn register_application(&self, waker: &Waker) {
+        self.application.register(waker);
+    }
+
+    // The node.
+
+    pub(super) fn party<'a>(&'a self, handle: &'a Arc<Self>) -> Party<'a, Arc<Self>> {
+        Party { session: self.id, engine: &self.engine, rights: self.rights, handle }
+    }
+
+    /// Runs `visit` on the session and its outbox, then carries out what the session wants: commands under its lock, so
+    /// that a frame is counted and routed in one step; changes of the directory after it.
+    pub(super) fn with<R>(
+        self: &Arc<Self>,
+        node: &Node,
+        now: Instant,
+        visit: impl FnOnce(&mut Session, &mut Outbox) -> R,
+    ) -> R {
+        let mut session = lock(&self.session);
+        let result = self.visit(|outbox| visit(&mut session, outbox));
+        let changes = self.settle(node, now, &mut session);
+        drop(session);
+        self.change(node, now, changes);
+        result
+    }
+
+    /// Like [`Cell::with`], for what needs no outbox: others may go on putting frames in meanwhile.
+    pub(super) fn with_session<R>(
+        self: &Arc<Self>,
+        node: &Node,
+        now: Instant,
+        visit: impl FnOnce(&mut Session) -> R,
+    ) -> R {
+        let mut session = lock(&self.session);
+        let result = visit(&mut session);
+        let changes = self.settle(node, now, &mut session);
+        drop(session);
+        self.change(node, now, changes);
+        result
+    }
+
+    /// Runs `visit` on the session alone, for what the hub need not hear of.
+    pub(super) fn look<R>(&self, visit: impl FnOnce(&mut Session) -> R) -> R {
+        visit(&mut lock(&self.session))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let session = lock(&self.session);
+        self.visit(|outbox| session.poll_timeout(outbox)).map(|(at, _)| at)
+    }
+
+    /// Runs `visit` on the outbox alone, and wakes the link if something came in.
+    pub(super) fn visit<R>(&self, visit: impl FnOnce(&mut Outbox) -> R) -> R {
+        let mut outgoing = lock(&self.outbox);
+        let result = visit(&mut outgoing.outbox);
+        if outgoing.outbox.take_wake() {
+            if let Some(link) = &outgoing.link {
+                link.wake();
+            }
+        }
+        result
+    }
+
+    /// From now on this link hands out the session's frames; the one before is woken, to learn that it is fenced.
+    pub(super) fn attach(&self, link: &Arc<LinkWaker>) {
+        let before = lock(&self.outbox).link.replace(link.clone());
+        if let Some(before) = before {
+            before.wake();
+        }
+    }
+
+    /// Wakes the session's link.
+    pub(super) fn wake_link(&self) {
+        if let Some(link) = &lock(&self.outbox).link {
+            link.wake();
+        }
+    }
+
+    fn settle(self: &Arc<Self>, node: &Node, now: Instant, session: &mut Session) -> Vec<HubChange> {
+        if let Some(first) = session.poll_hub() {
+            let hub = node.hub();
+            let mut next = Some(first);
+            while let Some(command) = next {
+                let event = self.carry_out(node, &hub, now, command);
+                if let Some(event) = event {
+                    session.handle_hub(event);
+                }
+                next = session.poll_hub();
+            }
+        }
+        if session.has_application_work() {
+            self.application.wake();
+        }
+        std::iter::from_fn(|| session.poll_change()).collect()
+    }
+
+    fn carry_out(
+        self: &Arc<Self>,
+        node: &Node,
+        hub: &esf_proto::hub::Hub<Arc<Self>>,
+        now: Instant,
+        command: HubCommand,
+    ) -> Option<HubEvent> {
+        let event = hub.carry_out(now, &self.party(self), command, &Outboxes)?;
+        if let HubEvent::TransmitFailed { frame, failure } = &event {
+            node.transmit_failed(&self.engine, frame, *failure);
+        }
+        Some(event)
+    }
+
+    fn change(self: &Arc<Self>, node: &Node, now: Instant, changes: Vec<HubChange>) {
+        let ended = changes.iter().any(|change| matches!(change, HubChange::Ended { .. }));
+        for change in changes {
+            node.apply(now, self, change);
+        }
+        if ended {
+            self.wake_link();
+            self.application.wake();
+        }
+    }
+}
+
+/// The hub's way to an outbox.
+#[derive(Debug)]
+pub(super) struct Outboxes;
+
+impl Reach<Arc<Cell>> for Outboxes {
+    fn visit<R>(&self, handle: &Arc<Cell>, visit: impl FnOnce(&mut Outbox) -> R) -> R {
+        handle.visit(visit)
+    }
+}
+
+/// Wakes whoever drives a link, once until it has looked.
+#[derive(Debug, Default)]
+pub(super) struct LinkWaker {
+    woken: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl LinkWaker {
+    pub(super) fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            let waker = lock(&self.waker).clone();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Keeps `waker`. What comes from here on wakes it; whoever registers looks at everything afterwards.
+    pub(super) fn register(&self, waker: &Waker) {
+        let mut kept = lock(&self.waker);
+        if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            *kept = Some(waker.clone());
+        }
+        drop(kept);
+        self.woken.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,421 @@
+//! One link of a server, from its acceptance to its end.
+
+use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
+
+use bytes::Bytes;
+use esf_proto::{
+    close::CloseReason,
+    hub::{Entry, Place, Stage as LoginStage},
+    login::{LoginCode, Mode, ResumeSecret},
+    server::{
+        AppRequest, AppResponse, Generation, Link, LinkAction as CoreAction, LinkState, LoginClaim, NewSession,
+        Session, TakeOver,
+    },
+    time::Instant,
+    wire::{Frames, LoginResult, Welcome},
+};
+
+use super::{Cell, Node, ServerEvent, Stage, cell::LinkWaker, lock};
+use crate::endpoint::{Endpoint, LinkAction, Transport};
+
+/// Frames fetched from a session under one lock.
+const BATCH_FRAMES: usize = 32;
+const BATCH_BYTES: usize = 16 * 1024;
+/// How long an older login has to answer a probe, and how often it is asked for.
+const PROBE: Duration = Duration::from_secs(2);
+const PROBE_STEP: Duration = Duration::from_millis(50);
+
+/// One accepted link. Drive it as an [`Endpoint`]; what it asks of the application comes from
+/// [`Conn::poll_request`].
+#[derive(Debug)]
+pub struct Conn {
+    node: Arc<Node>,
+    link: Link,
+    held: Option<Held>,
+    staged: VecDeque<Bytes>,
+    waker: Arc<LinkWaker>,
+    probing: Option<Probing>,
+    /// Bytes read when the link was pinged for somebody's probe.
+    pinged_at: Option<u64>,
+    transport: Transport,
+    gone_away: bool,
+    /// The time of the last input.
+    clock: Instant,
+}
+
+/// The session that this link carries, as which generation of its links.
+#[derive(Debug, Clone)]
+struct Held {
+    cell: Arc<Cell>,
+    generation: Generation,
+}
+
+/// A login that waits for an older one to show life.
+#[derive(Debug)]
+struct Probing {
+    claim: LoginClaim,
+    rival: Arc<Cell>,
+    until: Instant,
+    next: Instant,
+}
+
+impl Conn {
+    /// A link that was accepted now.
+    #[must_use]
+    pub fn accept(node: &Arc<Node>, now: Instant) -> Self {
+        let id = esf_proto::ids::LinkId(node.next_link.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let waker = Arc::new(LinkWaker::default());
+        lock(&node.links).insert(id, waker.clone());
+        Self {
+            link: Link::new(&node.config, &node.counters, id, now),
+            node: node.clone(),
+            held: None,
+            staged: VecDeque::new(),
+            waker,
+            probing: None,
+            pinged_at: None,
+            transport: Transport::default(),
+            gone_away: false,
+            clock: now,
+        }
+    }
+
+    /// What the application is to answer by [`Conn::handle_response`]; at most one is open.
+    #[must_use]
+    pub fn poll_request(&mut self) -> Option<AppRequest> {
+        self.link.poll_request()
+    }
+
+    /// The application's answer.
+    pub fn handle_response(&mut self, now: Instant, response: AppResponse) {
+        self.link.handle_response(response);
+        self.settle(now);
+    }
+
+    /// The session that it carries, once it is logged in.
+    #[must_use]
+    pub fn cell(&self) -> Option<&Arc<Cell>> {
+        self.held.as_ref().map(|held| &held.cell)
+    }
+
+    /// Where the link is in its life.
+    #[must_use]
+    pub fn state(&self) -> LinkState {
+        self.link.state()
+    }
+
+    /// Does what follows from the last input.
+    fn settle(&mut self, now: Instant) {
+        self.clock = self.clock.max(now);
+        if let Some(claim) = self.link.poll_login() {
+            self.find_place(now, claim, LoginStage::First);
+        }
+        self.let_go(now);
+    }
+
+    fn find_place(&mut self, now: Instant, claim: LoginClaim, mut stage: LoginStage) {
+        loop {
+            let node = self.node.clone();
+            let wall = node.wall();
+            let secret = ResumeSecret(node.secret());
+            let make = |entry: Entry| self.new_cell(&claim, secret, entry);
+            match node.hub_mut(|hub| hub.login(now, wall, &claim, stage, make)) {
+                Place::Same { handle } => match self.take_over(now, &handle, &claim, secret) {
+                    Some(TakeOver::Fresh | TakeOver::Gone) => {
+                        stage = LoginStage::Fresh;
+                        // Whoever ended it is about to take it out of the directory.
+                        std::thread::yield_now();
+                    }
+                    _ => return,
+                },
+                Place::Stale => return self.link.close(CloseReason::Superseded),
+                Place::PushedOut => {
+                    let cause = "a newer login took the place";
+                    return self.link.refuse(LoginCode::HadLoggedOn, CloseReason::PushedOut, cause);
+                }
+                Place::TooMany => {
+                    let cause = "too many logins of this user at the same time";
+                    return self.link.refuse(LoginCode::Failed, CloseReason::ConnectionLimit, cause);
+                }
+                Place::Probe { handle } => {
+                    handle.look(Session::probe);
+                    handle.wake_link();
+                    let (until, next) = (now + PROBE, now + PROBE_STEP);
+                    self.probing = Some(Probing { claim, rival: handle, until, next });
+                    return;
+                }
+                Place::New { handle, replaced } => {
+                    for old in replaced {
+                        old.with(&node, now, |session, outbox| session.end(now, CloseReason::PushedOut, outbox));
+                    }
+                    node.counters.logins.add(1);
+                    let takes_messages = claim.takes_messages;
+                    node.tell(ServerEvent::Connected { engine: claim.engine.clone(), takes_messages });
+                    return self.attach(now, &handle, &claim, Generation::FIRST, Mode::Fresh, 0);
+                }
+            }
+        }
+    }
+
+    fn take_over(
+        &mut self,
+        now: Instant,
+        cell: &Arc<Cell>,
+        claim: &LoginClaim,
+        secret: ResumeSecret,
+    ) -> Option<TakeOver> {
+        let node = self.node.clone();
+        let outcome = cell.with(&node, now, |session, outbox| {
+            let outcome = session.take_over(claim.attempt, claim.resume, secret);
+            if outcome == TakeOver::Fresh {
+                session.end(now, CloseReason::Superseded, outbox);
+            }
+            outcome
+        });
+        match outcome {
+            TakeOver::Resumed { generation, received } => {
+                node.counters.resumes.add(1);
+                self.attach(now, cell, claim, generation, Mode::Resumed, received);
+                None
+            }
+            TakeOver::Stale => {
+                self.link.close(CloseReason::Superseded);
+                None
+            }
+            TakeOver::Violation => {
+                self.link.close(CloseReason::InvalidMessage);
+                None
+            }
+            TakeOver::Fresh | TakeOver::Gone => Some(outcome),
+        }
+    }
+
+    fn attach(
+        &mut self,
+        now: Instant,
+        cell: &Arc<Cell>,
+        claim: &LoginClaim,
+        generation: Generation,
+        mode: Mode,
+        received: u32,
+    ) {
+        cell.attach(&self.waker);
+        self.held = Some(Held { cell: cell.clone(), generation });
+        let config = &self.node.config;
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let (secret, login_number) = cell.look(|session| (session.secret(), session.login_number()));
+        let welcome = Welcome {
+            mode,
+            secret,
+            received,
+            login_number,
+            server_instance: self.node.instance,
+            rights: claim.rights,
+            max_frame: config.max_frame,
+            window: config.window,
+            resume_window_ms: millis(config.resume_window),
+            heartbeat_limit_ms: config.liveness_of(claim.heartbeat).map_or(0, millis),
+            max_blob: config.max_blob,
+            max_user_id: config.max_user_id,
+            server_time_ms: self.node.wall().0,
+            product: &config.product,
+            ticket: &[],
+        };
+        self.link.handle_welcome(now, claim, LoginResult::Succeed(welcome));
+    }
+
+    fn new_cell(&self, claim: &LoginClaim, secret: ResumeSecret, entry: Entry) -> Arc<Cell> {
+        let new = NewSession {
+            id: entry.session,
+            engine: claim.engine.clone(),
+            attempt: claim.attempt,
+            rights: claim.rights,
+            takes_messages: claim.takes_messages,
+            login_number: entry.number,
+            secret,
+            server: self.node.instance,
+            dedupe: entry.dedupe,
+        };
+        let (session, outbox) = Session::new(&self.node.config, &self.node.counters, &self.node.global, new);
+        Cell::new(session, outbox)
+    }
+
+    /// Lets the session go if the link has ended: at once, or for the resume window.
+    fn let_go(&mut self, now: Instant) {
+        let Some(reason) = self.link.poll_left() else { return };
+        let Some(Held { cell, generation }) = self.held.take() else { return };
+        self.staged.clear();
+        cell.with(&self.node, now, |session, outbox| {
+            if reason.ends_session() && session.is_held_by(generation) {
+                session.end(now, reason, outbox);
+            } else {
+                session.detach(now, generation);
+            }
+        });
+    }
+
+    /// Fetches a batch of frames and what else the session has for its link.
+    fn fetch(&mut self, now: Instant) {
+        let Some(Held { cell, generation }) = self.held.clone() else { return };
+        let staged = &mut self.staged;
+        let (close, probe) = cell.with(&self.node, now, |session, outbox| {
+            let mut bytes = 0;
+            while staged.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
+                let Some(frame) = session.poll_transmit(now, generation, outbox) else { break };
+                bytes += frame.len();
+                staged.push_back(frame);
+            }
+            (session.poll_close(generation), session.poll_probe(generation))
+        });
+        if probe {
+            self.pinged_at = Some(self.transport.read);
+            self.link.ping();
+        }
+        if let Some(reason) = close {
+            self.link.close(reason);
+            self.let_go(now);
+        }
+    }
+
+    fn check_probe(&mut self, now: Instant) {
+        let Some(probing) = self.probing.take_if(|probing| probing.next <= now) else { return };
+        if self.link.state() != LinkState::LoggingIn {
+            return;
+        }
+        if probing.rival.look(Session::probe_answered) {
+            self.node.counters.logins_superseded.add(1);
+            let cause = "the user is logged on already";
+            self.link.refuse(LoginCode::HadLoggedOn, CloseReason::NewConnectionIgnored, cause);
+        } else if probing.until <= now {
+            self.find_place(now, probing.claim, LoginStage::ProbeFailed);
+        } else {
+            self.probing = Some(Probing { next: now + PROBE_STEP, ..probing });
+        }
+    }
+
+    /// Follows the node's shutdown.
+    fn follow(&mut self, now: Instant) {
+        match self.node.stage() {
+            Stage::Running => {}
+            Stage::Draining if self.gone_away => {}
+            Stage::Draining => {
+                self.gone_away = true;
+                if self.link.state() == LinkState::Attached {
+                    self.link.go_away(self.node.retry_after());
+                } else {
+                    self.link.close(CloseReason::GoingAway);
+                }
+            }
+            Stage::Closing => {
+                self.link.close(CloseReason::GoingAway);
+                self.let_go(now);
+            }
+        }
+    }
+}
+
+impl Endpoint for Conn {
+    fn handle_message(&mut self, now: Instant, message: Bytes) {
+        let frames = Frames::new(message, self.link.max_frame());
+        if let Some(Held { cell, generation }) = self.held.clone() {
+            // One lock for all frames of a message.
+            let link = &mut self.link;
+            let close = cell.with_session(&self.node, now, |session| {
+                for frame in frames {
+                    if let Some(frame) = link.handle_frame(now, frame) {
+                        session.handle_frame(now, generation, frame);
+                    }
+                }
+                session.poll_close(generation)
+            });
+            if let Some(reason) = close {
+                self.link.close(reason);
+            }
+        } else {
+            for frame in frames {
+                self.link.handle_frame(now, frame);
+            }
+        }
+        self.settle(now);
+    }
+
+    fn handle_text(&mut self, now: Instant) {
+        self.link.handle_text();
+        self.settle(now);
+    }
+
+    fn handle_transport(&mut self, now: Instant, transport: Transport) {
+        self.clock = self.clock.max(now);
+        self.follow(now);
+        self.link.handle_transport(now, transport);
+        self.transport = transport;
+        if self.pinged_at.is_some_and(|read| read != transport.read) {
+            self.pinged_at = None;
+            if let Some(Held { cell, generation }) = &self.held {
+                cell.look(|session| session.handle_alive(*generation));
+            }
+        }
+    }
+
+    fn handle_closed(&mut self, now: Instant, code: Option<u16>) {
+        self.link.handle_closed(code);
+        self.probing = None;
+        self.settle(now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        // A link's own frames go first: the welcome stands before the session's frames.
+        if let Some(frame) = self.link.poll_transmit() {
+            return Some(frame);
+        }
+        if self.staged.is_empty() {
+            self.fetch(now);
+            if let Some(frame) = self.link.poll_transmit() {
+                return Some(frame);
+            }
+        }
+        self.staged.pop_front()
+    }
+
+    fn poll_action(&mut self) -> Option<LinkAction> {
+        Some(match self.link.poll_action()? {
+            CoreAction::Ping => LinkAction::Ping,
+            CoreAction::Close(reason) => LinkAction::Close { reason: Some(reason) },
+        })
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let link = self.link.poll_timeout().map(|(at, _)| at);
+        let probe = self.probing.as_ref().map(|probing| probing.next);
+        let session = self.held.as_ref().and_then(|held| held.cell.poll_timeout());
+        link.into_iter().chain(probe).chain(session).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.link.handle_timeout(now);
+        self.check_probe(now);
+        if let Some(Held { cell, .. }) = &self.held {
+            cell.with(&self.node, now, |session, outbox| session.handle_timeout(now, outbox));
+        }
+        self.settle(now);
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    fn max_message(&self) -> usize {
+        match self.link.state() {
+            LinkState::Attached => self.link.max_frame() + 64 * 1024,
+            _ => self.link.max_frame(),
+        }
+    }
+}
+
+impl Drop for Conn {
+    /// A link whose task was cancelled is a link that broke: its session waits for the client from now on.
+    fn drop(&mut self) {
+        self.handle_closed(self.clock, None);
+        lock(&self.node.links).remove(&self.link.id());
+    }
+}

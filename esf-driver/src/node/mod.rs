@@ -1,0 +1,337 @@
+//! One server's protocol core on many threads: the hub behind a read-write lock, a cell for each session, a
+//! [`Conn`] for each link. No runtime, no IO, no clock: an adapter (or a test under virtual time) drives it.
+//!
+//! Lock order: a session's lock, then the hub's read lock, then one outbox's lock. The hub's write lock is taken while
+//! no other is held.
+
+mod cell;
+mod conn;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use esf_proto::{
+    close::CloseReason,
+    failure::Failure,
+    hub::Hub,
+    ids::{Engine, InstanceId, LinkId, To, UserId},
+    server::{Config, Counters, HubChange},
+    session::budget::Budget,
+    time::{Instant, UnixMillis},
+    wire::{Address, Frame, RawFrame},
+};
+
+pub use cell::Cell;
+use cell::LinkWaker;
+pub use conn::Conn;
+
+/// What waits for the server's application and is not fetched; beyond it the oldest goes.
+const EVENTS: usize = 4096;
+
+/// What a node takes from outside: randomness and the wall clock.
+pub struct Inputs {
+    /// This life of the server: 64 random bits.
+    pub instance: InstanceId,
+    /// Keys of the directory's hash: random, so that nobody can choose names that collide.
+    pub keys: (u64, u64),
+    /// A source of 128-bit secrets.
+    pub secrets: Box<dyn FnMut() -> [u8; 16] + Send>,
+    /// The wall clock.
+    pub wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
+}
+
+/// Something that the server's application may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// Somebody logged in afresh; a resume is no event.
+    Connected {
+        /// Who.
+        engine: Engine,
+        /// Whether messages may be addressed to it.
+        takes_messages: bool,
+    },
+    /// A session ended.
+    Disconnected {
+        /// Whose.
+        engine: Engine,
+        /// Why; `NetworkInterrupted` if its resume window ran out.
+        reason: CloseReason,
+    },
+    /// A plain message of a client went nowhere.
+    TransmitFailed {
+        /// Who sent it.
+        from: Engine,
+        /// To whom.
+        to: To,
+        /// The application's number for what it means.
+        info_type: u32,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// How far a shutdown has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Running = 0,
+    /// Clients were asked to leave.
+    Draining = 1,
+    /// Whoever is left is closed.
+    Closing = 2,
+}
+
+/// One server's protocol core.
+pub struct Node {
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    global: Arc<Budget>,
+    hub: RwLock<Hub<Arc<Cell>>>,
+    instance: InstanceId,
+    secrets: Mutex<Box<dyn FnMut() -> [u8; 16] + Send>>,
+    wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
+    next_link: AtomicU64,
+    links: Mutex<BTreeMap<LinkId, Arc<LinkWaker>>>,
+    stage: AtomicU8,
+    retry_after_ms: AtomicU64,
+    events: Mutex<VecDeque<ServerEvent>>,
+    events_lost: AtomicU64,
+    event_waker: LinkWaker,
+    housekeeper: LinkWaker,
+}
+
+impl Node {
+    /// A node with nobody on it.
+    #[must_use]
+    pub fn new(config: Config, inputs: Inputs) -> Arc<Self> {
+        let config = Arc::new(config);
+        let counters = Arc::new(Counters::default());
+        Arc::new(Self {
+            global: Arc::new(Budget::new(config.global_budget)),
+            hub: RwLock::new(Hub::new(&config, &counters, inputs.keys)),
+            config,
+            counters,
+            instance: inputs.instance,
+            secrets: Mutex::new(inputs.secrets),
+            wall: inputs.wall,
+            next_link: AtomicU64::new(1),
+            links: Mutex::default(),
+            stage: AtomicU8::new(Stage::Running as u8),
+            retry_after_ms: AtomicU64::new(0),
+            events: Mutex::default(),
+            events_lost: AtomicU64::new(0),
+            event_waker: LinkWaker::default(),
+            housekeeper: LinkWaker::default(),
+        })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// This life of the server.
+    #[must_use]
+    pub fn instance(&self) -> InstanceId {
+        self.instance
+    }
+
+    /// Every counter of this server.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Bytes that all sessions hold together.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.global.used()
+    }
+
+    /// Links that are open.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        lock(&self.links).len()
+    }
+
+    /// Users that are online.
+    #[must_use]
+    pub fn online(&self) -> usize {
+        self.hub().online()
+    }
+
+    /// Whether a user is online.
+    #[must_use]
+    pub fn is_online(&self, user: &str) -> bool {
+        self.hub().is_online(user)
+    }
+
+    /// Ends every session of a user: the server's application may.
+    ///
+    /// # Errors
+    /// [`Failure::Offline`] if there is none.
+    pub fn kick_out(&self, now: Instant, user: &str) -> Result<(), Failure> {
+        let victims = self.hub().sessions_of(user);
+        if victims.is_empty() {
+            return Err(Failure::Offline);
+        }
+        for victim in victims {
+            victim.with(self, now, |session, outbox| session.end(now, CloseReason::Kicked, outbox));
+        }
+        Ok(())
+    }
+
+    /// The next event for the server's application. The oldest are dropped when nobody fetches them.
+    #[must_use]
+    pub fn poll_event(&self) -> Option<ServerEvent> {
+        lock(&self.events).pop_front()
+    }
+
+    /// Events that were dropped because nobody fetched them.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.events_lost.load(Relaxed)
+    }
+
+    /// Wakes `waker` when there is an event.
+    pub fn register_events(&self, waker: &Waker) {
+        self.event_waker.register(waker);
+    }
+
+    // Housekeeping of sessions that have no link to do it.
+
+    /// When [`Node::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.hub().poll_timeout()
+    }
+
+    /// Ends the sessions whose resume window is over.
+    pub fn handle_timeout(&self, now: Instant) {
+        while let Some(cell) = self.hub_mut(|hub| hub.poll_due(now)) {
+            cell.with(self, now, |session, outbox| session.handle_timeout(now, outbox));
+        }
+    }
+
+    /// Wakes `waker` when [`Node::poll_timeout`] has become earlier.
+    pub fn register(&self, waker: &Waker) {
+        self.housekeeper.register(waker);
+    }
+
+    // Shutdown.
+
+    /// Asks every client to leave and to come back after `retry_after`, and takes no login any more.
+    pub fn drain(&self, retry_after: Duration) {
+        let retry_after = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        self.retry_after_ms.store(retry_after, Relaxed);
+        self.enter(Stage::Draining);
+    }
+
+    /// Closes every link that is left.
+    pub fn close(&self) {
+        self.enter(Stage::Closing);
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Relaxed);
+        for waker in lock(&self.links).values() {
+            waker.wake();
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match self.stage.load(Relaxed) {
+            0 => Stage::Running,
+            1 => Stage::Draining,
+            _ => Stage::Closing,
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        Duration::from_millis(self.retry_after_ms.load(Relaxed))
+    }
+
+    // The hub.
+
+    fn hub(&self) -> std::sync::RwLockReadGuard<'_, Hub<Arc<Cell>>> {
+        self.hub.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hub_mut<R>(&self, change: impl FnOnce(&mut Hub<Arc<Cell>>) -> R) -> R {
+        change(&mut self.hub.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the directory as a session said; called with no lock held.
+    fn apply(&self, now: Instant, cell: &Arc<Cell>, change: HubChange) {
+        match change {
+            HubChange::Window { until, turn } => {
+                self.hub_mut(|hub| hub.set_window(&cell.party(cell), turn, until));
+                self.housekeeper.wake();
+            }
+            HubChange::Ended { reason, dedupe, attempt } => {
+                self.hub_mut(|hub| hub.remove(now, &cell.party(cell), reason, attempt, dedupe));
+                self.housekeeper.wake();
+                self.tell(ServerEvent::Disconnected { engine: cell.engine().clone(), reason });
+            }
+            HubChange::Kick { user, id } => {
+                let status = self.kick_out(now, &user);
+                cell.visit(|outbox| outbox.respond(id, status, &[], &[]));
+            }
+        }
+    }
+
+    fn secret(&self) -> [u8; 16] {
+        (lock(&self.secrets))()
+    }
+
+    fn wall(&self) -> UnixMillis {
+        (self.wall)()
+    }
+
+    fn tell(&self, event: ServerEvent) {
+        let mut events = lock(&self.events);
+        if events.len() == EVENTS {
+            events.pop_front();
+            self.events_lost.fetch_add(1, Relaxed);
+        }
+        events.push_back(event);
+        drop(events);
+        self.event_waker.wake();
+    }
+
+    fn transmit_failed(&self, from: &Engine, frame: &RawFrame, failure: Failure) {
+        let info_type = match frame.decode() {
+            Ok(Frame::Send { info_type, .. } | Frame::EngineMessage { info_type, .. }) => info_type,
+            _ => return,
+        };
+        let to = match frame.envelope().map(|envelope| envelope.to) {
+            Ok(Address::User { user }) => UserId::parse(user, u8::MAX).map(To::User),
+            Ok(Address::Device { user, device } | Address::Engine { user, device, .. }) => {
+                UserId::parse(user, u8::MAX).map(|user| To::Device(user, device))
+            }
+            _ => return,
+        };
+        if let Ok(to) = to {
+            self.tell(ServerEvent::TransmitFailed { from: from.clone(), to, info_type, failure });
+        }
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// A panic elsewhere must not spread: every lock holds a whole value whenever it is free.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
