@@ -100,7 +100,7 @@ pub struct Welcome<'a> {
     pub rights: Rights,
     /// The largest frame in bytes, its header included, either way.
     pub max_frame: u32,
-    /// Bytes of windowed frames that may be under way to the server and not taken by it.
+    /// Bytes of windowed frames that may be out and not taken, either way (ESF-205).
     pub window: u32,
     /// Milliseconds that a session without a link lives.
     pub resume_window_ms: u32,
