@@ -16,6 +16,12 @@ pub mod url;
 #[cfg(feature = "async")]
 mod bridge;
 #[cfg(feature = "async")]
+mod dispatch;
+#[cfg(feature = "async")]
+pub mod events;
+#[cfg(feature = "async")]
+pub mod handler;
+#[cfg(feature = "async")]
 mod link;
 #[cfg(feature = "async")]
 pub mod memory;

@@ -101,11 +101,12 @@ pub(crate) async fn sleep_until(runtime: &dyn Runtime, at: Instant) {
 /// Waits for `future` for `limit` at most; `None` when the time is over, with the future dropped.
 pub(crate) async fn within<T>(runtime: &dyn Runtime, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let at = runtime.now() + limit;
-    let mut timer = runtime.timer();
+    // Most futures are ready at once and need no timer.
+    let mut timer = None;
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => timer.poll_until(cx, at).map(|()| None),
+        Poll::Pending => timer.get_or_insert_with(|| runtime.timer()).poll_until(cx, at).map(|()| None),
     })
     .await
 }

@@ -1,0 +1,266 @@
+//! Brings what arrived to the handler: in order where order is promised, at the same time where it is not.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use esf_proto::{
+    failure::Failure,
+    ids::Source,
+    session::inbound::{IncomingQuery, Message, MessageKind, QueryToken},
+};
+use futures_util::FutureExt as _;
+
+use crate::{
+    handler::{AnyHandler, Context, HandlerFailed},
+    runtime::{Runtime, within},
+};
+
+mod gate;
+
+pub(crate) use gate::Gates;
+use gate::{Kind, Place, Visitor};
+
+/// Bytes of messages that wait for handlers, of one client or of one session at a server.
+const QUEUE: usize = 256 * 1024;
+/// What a message costs in the queue beside its body.
+const MESSAGE_COST: usize = 128;
+/// Messages of one source that are handled before others that wait get their turn.
+const BURST: usize = 32;
+
+/// Where messages and queries come from: the core of a client, or a session at a server.
+pub(crate) trait Inbox: Send + Sync + 'static {
+    /// The next message. To pull it is to take it, so it is pulled only when the queue has room.
+    fn poll_message(&self) -> Option<Message>;
+    /// The next query.
+    fn poll_query(&self) -> Option<IncomingQuery>;
+    /// Ends a query.
+    fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>);
+}
+
+/// What all handlers of one client or server share.
+pub(crate) struct Handling {
+    pub(crate) handler: Arc<dyn AnyHandler>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) gates: Gates,
+    /// How long a handler may take.
+    pub(crate) limit: Duration,
+    pub(crate) counters: HandlerCounters,
+}
+
+/// What happened to handlers.
+#[derive(Debug, Default)]
+pub(crate) struct HandlerCounters {
+    pub(crate) panicked: AtomicU64,
+    pub(crate) cut_off: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// The dispatch of one inbox.
+pub(crate) struct Dispatch<I> {
+    inbox: I,
+    handling: Arc<Handling>,
+    state: Mutex<State>,
+    waits: [AtomicBool; 2],
+}
+
+#[derive(Default)]
+struct State {
+    /// Cost of the messages that wait or are being handled.
+    held: usize,
+    /// The messages that wait, for every source of which one waits or is being handled.
+    sources: HashMap<Source, VecDeque<Message>>,
+    /// Sources with messages and no worker, in the order of their turn.
+    idle: VecDeque<Source>,
+    /// A query that found no place yet.
+    next_query: Option<IncomingQuery>,
+    /// Queries being handled, by who asked.
+    asked: HashMap<Source, usize>,
+}
+
+impl<I: Inbox> Dispatch<I> {
+    pub(crate) fn new(inbox: I, handling: Arc<Handling>) -> Arc<Self> {
+        Arc::new(Self { inbox, handling, state: Mutex::default(), waits: Default::default() })
+    }
+
+    pub(crate) fn inbox(&self) -> &I {
+        &self.inbox
+    }
+
+    /// Pulls what there is room for and starts handlers for it. Called whenever something may have arrived; never with
+    /// a lock of the inbox held.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        self.pull_messages();
+        // A runtime that is shut down drops a task at once, and with it its place, which pumps: so no lock is held
+        // where a task is spawned.
+        while let Some((source, place)) = self.next_worker() {
+            self.handling.runtime.spawn(Box::pin(self.clone().work(source, place)));
+        }
+        while let Some((query, place)) = self.next_query() {
+            self.handling.runtime.spawn(Box::pin(self.clone().answer(query, place)));
+        }
+    }
+
+    fn pull_messages(&self) {
+        let mut state = self.lock();
+        while state.held < QUEUE {
+            let Some(message) = self.inbox.poll_message() else { return };
+            state.held += cost(&message);
+            match state.sources.entry(message.source.clone()) {
+                Entry::Occupied(mut waiting) => waiting.get_mut().push_back(message),
+                Entry::Vacant(vacant) => {
+                    let source = vacant.key().clone();
+                    vacant.insert(VecDeque::from([message]));
+                    state.idle.push_back(source);
+                }
+            }
+        }
+    }
+
+    fn next_worker(self: &Arc<Self>) -> Option<(Source, Place)> {
+        let mut state = self.lock();
+        if state.idle.is_empty() {
+            return None;
+        }
+        let place = self.handling.gates.messages.enter(self)?;
+        Some((state.idle.pop_front()?, place))
+    }
+
+    fn next_query(self: &Arc<Self>) -> Option<(IncomingQuery, Place)> {
+        let queries = &self.handling.gates.queries;
+        // Nobody holds more than half of the places, so that one who asks for ever leaves room for others.
+        let share = (queries.limit() / 2).max(1);
+        let mut state = self.lock();
+        loop {
+            let query = state.next_query.take().or_else(|| self.inbox.poll_query())?;
+            if state.asked.get(&query.source).is_some_and(|asked| *asked >= share) {
+                self.handling.counters.refused.fetch_add(1, Ordering::Relaxed);
+                self.inbox.reply(query.token, Err(Failure::Busy));
+                continue;
+            }
+            let Some(place) = queries.enter(self) else {
+                state.next_query = Some(query);
+                return None;
+            };
+            *state.asked.entry(query.source.clone()).or_default() += 1;
+            return Some((query, place));
+        }
+    }
+
+    /// Handles the messages of one source, one at a time.
+    async fn work(self: Arc<Self>, source: Source, place: Place) {
+        for _ in 0..BURST {
+            let Some(message) = self.next_of(&source) else { break };
+            let cost = cost(&message);
+            self.run(self.handle(message)).await;
+            let was_full = {
+                let mut state = self.lock();
+                let was_full = state.held >= QUEUE;
+                state.held -= cost;
+                was_full
+            };
+            if was_full {
+                self.pump();
+            }
+        }
+        self.rest(source);
+        // The place goes first, so that this dispatch may have it again if nobody else waits for one.
+        drop(place);
+        self.pump();
+    }
+
+    fn next_of(&self, source: &Source) -> Option<Message> {
+        self.lock().sources.get_mut(source)?.pop_front()
+    }
+
+    /// Ends the turn of a source; if there is more of it, it queues up again.
+    fn rest(&self, source: Source) {
+        let mut state = self.lock();
+        match state.sources.get(&source) {
+            Some(waiting) if !waiting.is_empty() => state.idle.push_back(source),
+            _ => {
+                state.sources.remove(&source);
+            }
+        }
+    }
+
+    async fn handle(&self, message: Message) {
+        let handler = &self.handling.handler;
+        let context = Context { source: message.source, id: message.id, sent_at: message.sent_at };
+        match message.kind {
+            MessageKind::Information => handler.information(context, message.info_type, message.body).await,
+            MessageKind::EngineMessage { tag } => {
+                handler.engine_message(context, message.info_type, tag, message.body).await;
+            }
+        }
+    }
+
+    async fn answer(self: Arc<Self>, query: IncomingQuery, place: Place) {
+        let IncomingQuery { token, source, info_type, body, sent_at } = query;
+        let context = Context { source: source.clone(), id: None, sent_at };
+        let answer = self.run(async { self.handling.handler.query(context, info_type, body).await }).await;
+        let result = match answer {
+            Some(Ok(body)) => Ok(body),
+            Some(Err(HandlerFailed)) | None => Err(Failure::HandlerFailed),
+        };
+        self.inbox.reply(token, result);
+        if let Entry::Occupied(mut asked) = self.lock().asked.entry(source) {
+            *asked.get_mut() -= 1;
+            if *asked.get() == 0 {
+                asked.remove();
+            }
+        }
+        drop(place);
+        self.pump();
+    }
+
+    /// Runs a handler; `None` if it panicked or took too long.
+    async fn run<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
+        let caught = AssertUnwindSafe(handler).catch_unwind();
+        match within(&*self.handling.runtime, self.handling.limit, caught).await {
+            Some(Ok(value)) => Some(value),
+            Some(Err(_)) => {
+                // The panic itself was reported by the panic hook.
+                self.handling.counters.panicked.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("a handler panicked");
+                None
+            }
+            None => {
+                self.handling.counters.cut_off.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(limit = ?self.handling.limit, "a handler took too long and was dropped");
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I: Inbox> Visitor for Dispatch<I> {
+    fn handle_room(self: Arc<Self>) {
+        self.pump();
+    }
+
+    fn waits(&self, kind: Kind) -> &AtomicBool {
+        match kind {
+            Kind::Messages => &self.waits[0],
+            Kind::Queries => &self.waits[1],
+        }
+    }
+}
+
+fn cost(message: &Message) -> usize {
+    message.body.len() + MESSAGE_COST
+}
+
+#[cfg(test)]
+mod tests;
