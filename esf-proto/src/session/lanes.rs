@@ -113,6 +113,12 @@ impl Lanes {
         self.message_bytes = self.messages.iter().map(|queued| queued.frame.len()).sum();
     }
 
+    /// Takes out every volatile frame.
+    pub fn take_volatile(&mut self, out: impl FnMut(Queued)) {
+        self.volatile_bytes = 0;
+        core::mem::take(&mut self.volatile).into_iter().for_each(out);
+    }
+
     /// Takes out everything that waits, lane by lane.
     pub fn drain(&mut self) -> impl Iterator<Item = (Lane, Queued)> + use<> {
         let lanes = core::mem::take(self);
@@ -247,5 +253,17 @@ mod tests {
         assert!(lanes.refuses_volatile(VOLATILE_LIMIT + 1));
         lanes.push(Lane::Message, frame("m"));
         assert!(lanes.refuses_volatile(10));
+    }
+
+    #[test]
+    fn what_is_volatile_can_be_taken_out_alone() {
+        let mut lanes = Lanes::default();
+        lanes.push(Lane::Volatile, frame("v"));
+        lanes.push(Lane::Interactive, frame("i"));
+        let mut gone = std::vec::Vec::new();
+        lanes.take_volatile(|queued| gone.push(queued.frame));
+        assert_eq!(gone, ["v"]);
+        assert!(!lanes.refuses_volatile(VOLATILE_LIMIT), "its bytes are given back");
+        assert_eq!(texts(&mut lanes, true), ["i"]);
     }
 }

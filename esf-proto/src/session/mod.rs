@@ -1,9 +1,12 @@
 //! What both ends of a hop share: counts and replay, lanes of waiting frames, budgets, timers.
 
+pub(crate) mod arena;
 pub mod budget;
 pub mod dedupe;
 pub mod hop;
 pub mod inbound;
 pub mod lanes;
+pub mod pending;
+pub mod senders;
 pub mod timers;
 pub mod transport;
