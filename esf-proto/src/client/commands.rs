@@ -1,0 +1,354 @@
+//! What the application wants sent.
+
+use core::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{EVENTS, Event, MAX_TTL, Session, State};
+use crate::{
+    failure::Failure,
+    ids::{MessageId, To, UserId},
+    session::lanes::{Lane, Queued},
+    time::Instant,
+    wire::{Address, Envelope, Flags, Frame, Header, Kind, Method, requests},
+};
+
+/// What becomes of a plain send when something is in its way.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// It waits.
+    #[default]
+    Queue,
+    /// It is dropped: what is only worth something now, such as "is typing".
+    Discard,
+}
+
+/// How a plain send is sent.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct SendOptions {
+    /// What becomes of it when something is in its way.
+    pub policy: Policy,
+    /// Asks for [`Event::Undeliverable`] with this number when it came to nothing.
+    pub tell: Option<u64>,
+}
+
+/// How an engine's message is sent.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct MessageOptions {
+    /// What becomes of it when something is in its way.
+    pub policy: Policy,
+    /// Whether the sender's other devices get a copy.
+    pub echo: bool,
+    /// Asks for [`Event::Undeliverable`] with this number when it came to nothing.
+    pub tell: Option<u64>,
+}
+
+/// Why a command was not taken. Gives the body back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The queue is full, or too many operations are open.
+    #[error("the channel is busy")]
+    Busy(Bytes),
+    /// The frame would be over the server's limit.
+    #[error("the message is too large: a frame may have {limit} bytes")]
+    TooLarge {
+        /// The body.
+        body: Bytes,
+        /// The largest frame, its header included.
+        limit: usize,
+    },
+    /// The session is over, or logs off.
+    #[error("the session is closed")]
+    Closed(Bytes),
+    /// The time to live is over the limit.
+    #[error("the time to live is over {} s", MAX_TTL.as_secs())]
+    TtlTooLong(Bytes),
+    /// A tag has more than 65,535 bytes, or a list more than 1,000 items.
+    #[error("a tag or a list is too long")]
+    TooLong(Bytes),
+}
+
+impl SendError {
+    /// The body that was to be sent; empty for a request.
+    #[must_use]
+    pub fn into_body(self) -> Bytes {
+        match self {
+            Self::TooLarge { body, .. }
+            | Self::Busy(body)
+            | Self::Closed(body)
+            | Self::TtlTooLong(body)
+            | Self::TooLong(body) => body,
+        }
+    }
+}
+
+impl Session {
+    /// Sends without confirmation.
+    ///
+    /// # Errors
+    /// It is not taken, and the error has the body.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        to: &To,
+        info_type: u32,
+        body: Bytes,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        self.tick(now);
+        let flags = plain_flags(options.policy, options.tell);
+        let envelope = Envelope::new(address_of(to), Address::of_engine(&self.me), options.tell.unwrap_or(0));
+        let frame = Frame::Send { envelope, info_type, body: &body };
+        let len = frame.encoded_len();
+        if let Err(refused) = self.may_take(len) {
+            return Err(refused.with(body, self));
+        }
+        let Ok(frame) = self.arena.encode(&frame, Header::flags(flags)) else { return Err(SendError::TooLong(body)) };
+        self.queue_plain(frame, options.policy, options.tell).map_err(|refused| refused.with(body, self))
+    }
+
+    /// Sends a message that raises the other engine's event with `tag`, and never its handler.
+    ///
+    /// # Errors
+    /// It is not taken, and the error has the body.
+    pub fn send_message(
+        &mut self,
+        now: Instant,
+        to: &To,
+        info_type: u32,
+        body: Bytes,
+        tag: &str,
+        options: MessageOptions,
+    ) -> Result<(), SendError> {
+        self.tick(now);
+        let echo = if options.echo { Flags::ECHO } else { Flags::NONE };
+        let flags = plain_flags(options.policy, options.tell).with(echo);
+        if tag.len() > usize::from(u16::MAX) {
+            return Err(SendError::TooLong(body));
+        }
+        let envelope = Envelope::new(address_of(to), Address::of_engine(&self.me), options.tell.unwrap_or(0));
+        let frame = Frame::EngineMessage { envelope, info_type, tag, body: &body };
+        let len = frame.encoded_len();
+        if let Err(refused) = self.may_take(len) {
+            return Err(refused.with(body, self));
+        }
+        let Ok(frame) = self.arena.encode(&frame, Header::flags(flags)) else { return Err(SendError::TooLong(body)) };
+        self.queue_plain(frame, options.policy, options.tell).map_err(|refused| refused.with(body, self))
+    }
+
+    /// Sends with exactly one outcome: [`Event::Acked`] or [`Event::Failed`]. It survives reconnects, and runs at most
+    /// once at each receiving engine. `ttl` is the session's `certain_timeout` if it is not named.
+    ///
+    /// # Errors
+    /// It is not taken, and the error has the body.
+    pub fn send_certainly(
+        &mut self,
+        now: Instant,
+        to: &To,
+        info_type: u32,
+        body: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<MessageId, SendError> {
+        let ttl = ttl.unwrap_or(self.config.certain_timeout);
+        let asked = Asked::Certain { info_type, body: &body };
+        self.ask(now, to, ttl, &asked).map_err(|refused| refused.with(body, self))
+    }
+
+    /// Asks the server, or one device of a user. Its outcome is [`Event::Replied`] or [`Event::Failed`]. `ttl` is the
+    /// session's `query_timeout` if it is not named.
+    ///
+    /// # Errors
+    /// It is not taken, and the error has the body.
+    pub fn query(
+        &mut self,
+        now: Instant,
+        to: &To,
+        info_type: u32,
+        body: Bytes,
+        ttl: Option<Duration>,
+    ) -> Result<MessageId, SendError> {
+        let ttl = ttl.unwrap_or(self.config.query_timeout);
+        let asked = Asked::Query { info_type, body: &body };
+        self.ask(now, to, ttl, &asked).map_err(|refused| refused.with(body, self))
+    }
+
+    /// Asks for a method. Its outcome is [`Event::Responded`] or [`Event::Failed`]. `cursor` is where the last page
+    /// ended, empty for the first.
+    ///
+    /// # Errors
+    /// It is not taken; the body in the error is empty.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        to: &To,
+        method: Method,
+        cursor: &[u8],
+        body: &[u8],
+        ttl: Option<Duration>,
+    ) -> Result<MessageId, SendError> {
+        let ttl = ttl.unwrap_or(self.config.query_timeout);
+        let asked = Asked::Request { method: method as u16, cursor, body };
+        self.ask(now, to, ttl, &asked).map_err(|refused| refused.with(Bytes::new(), self))
+    }
+
+    /// Asks for a sign of life of the server or of a user's device; [`Event::Responded`] has the round trip.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn ping(&mut self, now: Instant, to: &To) -> Result<MessageId, SendError> {
+        self.request(now, to, Method::Ping, &[], &[], None)
+    }
+
+    /// Asks which of at most 1,000 users are online; [`requests::Online`] reads the response.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn is_online(&mut self, now: Instant, users: &[UserId]) -> Result<MessageId, SendError> {
+        let names: alloc::vec::Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let mut body = BytesMut::new();
+        requests::Users::encode(&names, &mut body).map_err(|_| SendError::TooLong(Bytes::new()))?;
+        self.request(now, &To::Server, Method::IsOnline, &[], &body, None)
+    }
+
+    /// Asks for the devices that this user is logged in with; [`requests::Devices`] reads the response.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn my_devices(&mut self, now: Instant) -> Result<MessageId, SendError> {
+        self.request(now, &To::Server, Method::MyDevices, &[], &[], None)
+    }
+
+    /// Asks for a page of at most `limit` users that are online (0 is the server's choice), from the last page's
+    /// cursor on; [`requests::OnlineUsers`] reads the response. Needs the right to list.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn online_users(&mut self, now: Instant, limit: u16, cursor: &[u8]) -> Result<MessageId, SendError> {
+        let mut body = BytesMut::new();
+        requests::OnlineUsersQuery { limit: limit.min(requests::MAX_LIST) }.encode(&mut body);
+        self.request(now, &To::Server, Method::OnlineUsers, cursor, &body, None)
+    }
+
+    /// Ends every login of a user. Needs the right to kick.
+    ///
+    /// # Errors
+    /// It is not taken.
+    pub fn kick_out(&mut self, now: Instant, user: &UserId) -> Result<MessageId, SendError> {
+        let mut body = BytesMut::new();
+        requests::Kick { user }.encode(&mut body).map_err(|_| SendError::TooLong(Bytes::new()))?;
+        self.request(now, &To::Server, Method::Kick, &[], &body, None)
+    }
+
+    /// Whether a frame of `len` bytes can be taken at all.
+    fn may_take(&self, len: usize) -> Result<(), Refused> {
+        if self.is_closed() || self.state == State::LoggingOff {
+            Err(Refused::Closed)
+        } else if len > self.limits.max_frame {
+            Err(Refused::TooLarge)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn queue_plain(&mut self, frame: Bytes, policy: Policy, tell: Option<u64>) -> Result<(), Refused> {
+        let cost = frame.len();
+        let lane = match policy {
+            Policy::Queue if self.budget.charge(cost) => Lane::Message,
+            Policy::Queue => {
+                self.stats.busy += 1;
+                return Err(Refused::Busy);
+            }
+            Policy::Discard
+                if self.state == State::Online && !self.lanes.refuses_volatile(cost) && self.budget.charge(cost) =>
+            {
+                Lane::Volatile
+            }
+            Policy::Discard => {
+                self.stats.volatile_dropped += 1;
+                if let Some(note) = tell {
+                    self.tell_if_room(Event::Undeliverable { note, failure: Failure::Busy });
+                }
+                return Ok(());
+            }
+        };
+        self.lanes.push(lane, Queued { frame, deadline: None, cost, tag: 0 });
+        Ok(())
+    }
+
+    /// Opens an operation that gets an outcome.
+    fn ask(&mut self, now: Instant, to: &To, ttl: Duration, asked: &Asked<'_>) -> Result<MessageId, Refused> {
+        self.tick(now);
+        if ttl > MAX_TTL {
+            return Err(Refused::TtlTooLong);
+        }
+        let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
+        let id = self.pending.next_id();
+        let envelope = Envelope::new(address_of(to), Address::of_engine(&self.me), id.0);
+        let frame = match *asked {
+            Asked::Certain { info_type, body } => Frame::Certain { envelope, ttl_ms, info_type, body },
+            Asked::Query { info_type, body } => Frame::Query { envelope, ttl_ms, info_type, body },
+            Asked::Request { method, cursor, body } => Frame::Request { envelope, ttl_ms, method, cursor, body },
+        };
+        let (kind, len) = (frame.kind(), frame.encoded_len());
+        self.may_take(len)?;
+        // Outcomes that nobody took count as open, so that nobody can pile them up.
+        let room = self.pending.len() + self.events.len() < EVENTS && self.pending.admits(kind, len);
+        if !room || !self.budget.charge(len) {
+            self.stats.busy += 1;
+            return Err(Refused::Busy);
+        }
+        let Ok(frame) = self.arena.encode(&frame, Header::default()) else {
+            self.budget.release(len);
+            return Err(Refused::TooLong);
+        };
+        let deadline = self.now + ttl;
+        self.pending.open(kind, to.clone(), &frame, deadline);
+        let lane = if kind == Kind::Certain { Lane::Message } else { Lane::Interactive };
+        self.lanes.push(lane, Queued { frame, deadline: Some(deadline), cost: len, tag: id.0 });
+        Ok(id)
+    }
+}
+
+/// What is asked, without the envelope.
+enum Asked<'a> {
+    Certain { info_type: u32, body: &'a [u8] },
+    Query { info_type: u32, body: &'a [u8] },
+    Request { method: u16, cursor: &'a [u8], body: &'a [u8] },
+}
+
+/// A [`SendError`] that has no body yet.
+enum Refused {
+    Busy,
+    TooLarge,
+    Closed,
+    TtlTooLong,
+    TooLong,
+}
+
+impl Refused {
+    fn with(self, body: Bytes, session: &Session) -> SendError {
+        match self {
+            Self::Busy => SendError::Busy(body),
+            Self::TooLarge => SendError::TooLarge { body, limit: session.limits.max_frame },
+            Self::Closed => SendError::Closed(body),
+            Self::TtlTooLong => SendError::TtlTooLong(body),
+            Self::TooLong => SendError::TooLong(body),
+        }
+    }
+}
+
+fn plain_flags(policy: Policy, tell: Option<u64>) -> Flags {
+    let volatile = if policy == Policy::Discard { Flags::VOLATILE } else { Flags::NONE };
+    let told = if tell.is_some() { Flags::TELL } else { Flags::NONE };
+    volatile.with(told)
+}
+
+/// Whichever server runs has instance 0.
+fn address_of(to: &To) -> Address<'_> {
+    match to {
+        To::Server => Address::Server { instance: 0 },
+        To::User(user) => Address::User { user },
+        To::Device(user, device) => Address::Device { user, device: *device },
+    }
+}
