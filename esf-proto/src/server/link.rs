@@ -211,7 +211,7 @@ impl Link {
         }
     }
 
-    /// A text message came: there are none in this protocol (ESF-602).
+    /// A text message came: there are none in this protocol (ESF-021).
     pub fn handle_text(&mut self) {
         self.close(CloseReason::InvalidMessage);
     }

@@ -75,7 +75,7 @@ impl Outbox {
         self.lanes.is_empty()
     }
 
-    /// A frame of another session, for this client (ESF-501 to ESF-507).
+    /// A frame of another session, for this client (ESF-506, ESF-507).
     pub(crate) fn offer(
         &mut self,
         now: Instant,

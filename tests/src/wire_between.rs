@@ -1,0 +1,79 @@
+//! The simulated transport between one client and the server.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use esf_driver::node::Conn;
+use esf_proto::session::transport::Transport;
+
+/// What a transport takes while nobody reads it.
+const SOCKET_BUFFER: usize = 64 * 1024;
+
+/// What is under way to the server.
+#[derive(Debug)]
+pub enum Up {
+    /// A binary WebSocket message.
+    Message(Bytes),
+    /// A text message.
+    Text,
+    /// The answer to a ping.
+    Pong,
+    /// The end of the connection, with a code if one was told.
+    Close(Option<u16>),
+}
+
+/// What is under way to the client.
+#[derive(Debug)]
+pub enum Down {
+    /// A binary WebSocket message.
+    Message(Bytes),
+    /// A WebSocket ping.
+    Ping,
+    /// The end of the connection, with a code if one was told.
+    Close(Option<u16>),
+}
+
+/// One link. A test may hold either direction, or look at what is under way.
+#[derive(Debug)]
+pub struct Wire {
+    /// The server's end; `None` once the server knows that it is over.
+    pub conn: Option<Conn>,
+    /// Under way to the server.
+    pub up: VecDeque<Up>,
+    /// Under way to the client.
+    pub down: VecDeque<Down>,
+    /// Nothing reaches the server.
+    pub hold_up: bool,
+    /// Nothing reaches the client: it stopped reading.
+    pub hold_down: bool,
+    /// The client has done with this link.
+    pub client_gone: bool,
+    /// What the server sees of the transport.
+    pub transport: Transport,
+    /// What the client sees of it.
+    pub client: Transport,
+}
+
+impl Wire {
+    pub(crate) fn new(conn: Conn) -> Self {
+        Self {
+            conn: Some(conn),
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            hold_up: false,
+            hold_down: false,
+            client_gone: false,
+            transport: Transport::default(),
+            client: Transport::default(),
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        let waiting = self.down.iter().map(|down| if let Down::Message(message) = down { message.len() } else { 0 });
+        waiting.sum::<usize>() < SOCKET_BUFFER
+    }
+
+    pub(crate) fn push_down(&mut self, frame: Bytes) {
+        self.down.push_back(Down::Message(frame));
+    }
+}

@@ -1,0 +1,632 @@
+//! One server and its clients in memory, under a virtual clock.
+//!
+//! The server side is the very [`Node`] and [`Conn`]s that a real server runs; the clients are client sessions. What is
+//! simulated is the transport between them: it holds whole messages, and a test may hold, cut or lose them. Nothing
+//! here sleeps.
+
+use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
+
+use bytes::Bytes;
+use esf_driver::{
+    endpoint::Endpoint,
+    node::{Cell, Conn, Inputs, Node, ServerEvent},
+};
+use esf_proto::{
+    client::{Action, Config as ClientConfig, Event, SendOptions, Session, State},
+    close::CloseReason,
+    failure::Failure,
+    ids::{DeviceKind, InstanceId, LinkId, MessageId, To, UserId},
+    login::Rights,
+    server::{AppRequest, AppResponse, Config as ServerConfig, LoginRequest},
+    session::inbound::{IncomingQuery, Message},
+    time::{Instant, UnixMillis},
+};
+
+use crate::wire_between::{Down, Up, Wire};
+
+/// Names a client of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who(pub usize);
+
+/// What the server's application answers to a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answering {
+    /// The query's own body.
+    Echo,
+    /// Nothing, ever.
+    Never,
+    /// That it failed.
+    Fails,
+}
+
+/// One client and what it has seen.
+pub struct Engine {
+    /// The machine itself, for what the world has no shorthand for.
+    pub session: Session,
+    /// Every event so far.
+    pub events: Vec<Event>,
+    /// Every message that its application took.
+    pub messages: Vec<Message>,
+    /// Queries that wait for [`World::reply`].
+    pub queries: Vec<IncomingQuery>,
+    /// Whether its application takes messages; a handler that never returns does not.
+    pub takes: bool,
+    /// What its application does with a query.
+    pub answering: Answering,
+    /// Whether it may connect at present.
+    pub network: bool,
+}
+
+/// The whole.
+pub struct World {
+    /// The time, the same for everybody.
+    pub now: Instant,
+    /// The server.
+    pub node: Arc<Node>,
+    /// What the server's application has taken, with who sent it.
+    pub inbox: Vec<Message>,
+    /// What the server's application does with a query.
+    pub answering: Answering,
+    /// Whether the authenticator answers.
+    pub authenticates: bool,
+    /// The server's events so far.
+    pub server_events: Vec<ServerEvent>,
+    pub(crate) cells: Vec<Arc<Cell>>,
+    engines: Vec<Engine>,
+    links: BTreeMap<(Who, LinkId), Wire>,
+    config: ServerConfig,
+    lives: u64,
+}
+
+impl World {
+    /// A server with its defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(ServerConfig::default())
+    }
+
+    /// A server with these settings.
+    #[must_use]
+    pub fn with(config: ServerConfig) -> Self {
+        Self {
+            now: Instant::from_micros(1_000_000),
+            node: node(config.clone(), 1),
+            inbox: Vec::new(),
+            answering: Answering::Echo,
+            authenticates: true,
+            server_events: Vec::new(),
+            cells: Vec::new(),
+            engines: Vec::new(),
+            links: BTreeMap::new(),
+            config,
+            lives: 1,
+        }
+    }
+
+    // Clients.
+
+    /// A client of this name that takes messages, logged in.
+    pub fn join(&mut self, name: &str) -> Who {
+        self.join_with(client_config(name))
+    }
+
+    /// The same on a device of this kind.
+    pub fn join_on(&mut self, name: &str, device: DeviceKind) -> Who {
+        self.join_with(ClientConfig { device, ..client_config(name) })
+    }
+
+    /// A client with these settings, logged in if the server lets it.
+    pub fn join_with(&mut self, config: ClientConfig) -> Who {
+        let who = self.start(config);
+        self.run();
+        who
+    }
+
+    /// A client that has not connected yet.
+    pub fn start(&mut self, config: ClientConfig) -> Who {
+        let number = self.engines.len() as u64 + 1;
+        let seed = esf_proto::client::Seed { instance: InstanceId(0xE0_0000 + number), jitter: number };
+        self.engines.push(Engine {
+            session: Session::new(config, seed, self.now),
+            events: Vec::new(),
+            messages: Vec::new(),
+            queries: Vec::new(),
+            takes: true,
+            answering: Answering::Echo,
+            network: true,
+        });
+        Who(self.engines.len() - 1)
+    }
+
+    /// A client and what it has seen.
+    pub fn engine(&mut self, who: Who) -> &mut Engine {
+        &mut self.engines[who.0]
+    }
+
+    /// The machine of a client.
+    pub fn session(&mut self, who: Who) -> &mut Session {
+        &mut self.engines[who.0].session
+    }
+
+    /// Whether the client is logged in.
+    #[must_use]
+    pub fn is_online(&self, who: Who) -> bool {
+        matches!(self.engines[who.0].session.state(), State::Online)
+    }
+
+    /// Whether the client has ended, and why.
+    #[must_use]
+    pub fn closed(&self, who: Who) -> Option<CloseReason> {
+        self.engines[who.0].events.iter().find_map(|event| match event {
+            Event::Closed { reason } => Some(*reason),
+            _ => None,
+        })
+    }
+
+    /// What became of a certain send, query or request: exactly one terminal event.
+    ///
+    /// # Panics
+    /// If there is more than one.
+    #[must_use]
+    pub fn outcome(&self, who: Who, id: MessageId) -> Option<Outcome> {
+        let outcomes = self.engines[who.0].events.iter().filter_map(|event| match event {
+            Event::Acked { id: of } if *of == id => Some(Outcome::Acked),
+            Event::Replied { id: of, body } if *of == id => Some(Outcome::Replied(body.clone())),
+            Event::Responded { id: of, status, body, cursor, .. } if *of == id => {
+                Some(Outcome::Responded(*status, body.clone(), cursor.clone()))
+            }
+            Event::Failed { id: of, failure } if *of == id => Some(Outcome::Failed(*failure)),
+            _ => None,
+        });
+        let outcomes: Vec<Outcome> = outcomes.collect();
+        assert!(outcomes.len() <= 1, "{id:?} has more than one outcome: {outcomes:?}");
+        outcomes.into_iter().next()
+    }
+
+    /// The bodies of the messages that a client's application took, as text.
+    #[must_use]
+    pub fn texts(&self, who: Who) -> Vec<String> {
+        let text = |message: &Message| String::from_utf8_lossy(&message.body).into_owned();
+        self.engines[who.0].messages.iter().map(text).collect()
+    }
+
+    /// A plain send that queues.
+    pub fn send(&mut self, from: Who, to: &str, text: &str) {
+        let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
+        self.session(from).send(now, &user(to), 1, body, SendOptions::default()).expect("room for a send");
+    }
+
+    /// A certain send with the default time to live.
+    pub fn send_certainly(&mut self, from: Who, to: &str, text: &str) -> MessageId {
+        let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
+        self.session(from).send_certainly(now, &user(to), 1, body, None).expect("room for a certain send")
+    }
+
+    /// A query with the default time to live.
+    pub fn query(&mut self, from: Who, to: &str, text: &str) -> MessageId {
+        let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
+        self.session(from).query(now, &user(to), 1, body, None).expect("room for a query")
+    }
+
+    /// Answers the oldest query that waits at a client.
+    ///
+    /// # Panics
+    /// If none does.
+    pub fn reply(&mut self, who: Who, answer: Result<&'static str, Failure>) {
+        let now = self.now;
+        let engine = &mut self.engines[who.0];
+        let query = engine.queries.remove(0);
+        engine.session.reply(now, query.token, answer.map(|text| Bytes::from_static(text.as_bytes())));
+    }
+
+    // The network.
+
+    /// The present link of a client.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn link(&mut self, who: Who) -> &mut Wire {
+        let mut of = self.links.range_mut((who, LinkId(0))..=(who, LinkId(u64::MAX)));
+        of.next_back().expect("the client has a link").1
+    }
+
+    /// The link before the present one.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn older_link(&mut self, who: Who) -> &mut Wire {
+        let mut of = self.links.range_mut((who, LinkId(0))..=(who, LinkId(u64::MAX)));
+        of.next_back();
+        of.next_back().expect("the client had an older link").1
+    }
+
+    /// Cuts a client's link: what is under way is lost in both directions and both ends learn of it at once.
+    pub fn cut(&mut self, who: Who) {
+        self.give_up(who);
+        self.server_learns(who);
+    }
+
+    /// The client gives its link up; the server does not know yet, and what is under way to it may still arrive.
+    pub fn give_up(&mut self, who: Who) {
+        let now = self.now;
+        let Some((id, wire)) = self.present(who) else { return };
+        wire.client_gone = true;
+        wire.down.clear();
+        self.engines[who.0].session.handle_link_closed(now, id, None);
+    }
+
+    /// The server learns that the client's newest given-up link is dead; what was under way on it is lost.
+    pub fn server_learns(&mut self, who: Who) {
+        let now = self.now;
+        for wire in self.links.iter_mut().filter(|((of, _), wire)| *of == who && wire.client_gone).map(|(_, wire)| wire)
+        {
+            wire.up.clear();
+            if let Some(mut conn) = wire.conn.take() {
+                conn.handle_closed(now, None);
+            }
+        }
+    }
+
+    /// The server dies without a word and starts again, with nothing in its memory.
+    pub fn restart_server(&mut self) {
+        let now = self.now;
+        for ((who, id), wire) in &mut self.links {
+            wire.up.clear();
+            wire.down.clear();
+            if wire.conn.take().is_some() && !wire.client_gone {
+                wire.client_gone = true;
+                self.engines[who.0].session.handle_link_closed(now, *id, None);
+            }
+        }
+        self.links.clear();
+        self.cells.clear();
+        self.lives += 1;
+        self.node = node(self.config.clone(), self.lives);
+    }
+
+    fn present(&mut self, who: Who) -> Option<(LinkId, &mut Wire)> {
+        let of = self.links.range_mut((who, LinkId(0))..=(who, LinkId(u64::MAX)));
+        of.rev().find(|(_, wire)| !wire.client_gone).map(|((_, id), wire)| (*id, wire))
+    }
+
+    // Time.
+
+    /// Lets everything happen that happens without time passing.
+    ///
+    /// # Panics
+    /// If it never ends.
+    pub fn run(&mut self) {
+        for _ in 0..1_000_000 {
+            if !self.turn() {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Lets time pass, from timer to timer.
+    ///
+    /// # Panics
+    /// If a timer fires again and again without time passing.
+    pub fn advance(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        self.run();
+        let mut at_this_time = 0;
+        while let Some(next) = self.next_timeout().filter(|next| *next <= end) {
+            at_this_time = if next <= self.now { at_this_time + 1 } else { 0 };
+            assert!(at_this_time < 10, "a timer does not let time pass: {:?}", self.who_is_next());
+            self.now = self.now.max(next);
+            self.fire();
+            self.run();
+        }
+        self.now = end;
+        self.run();
+    }
+
+    /// Time jumps, as in a process that slept: every timer fires as late as that.
+    pub fn jump(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        self.fire();
+        self.run();
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let engines = self.engines.iter().filter_map(|engine| engine.session.poll_timeout()).map(|(at, _)| at);
+        let conns = self.links.values().filter_map(|wire| wire.conn.as_ref()).filter_map(Endpoint::poll_timeout);
+        engines.chain(conns).chain(self.node.poll_timeout()).min()
+    }
+
+    fn who_is_next(&self) -> Vec<String> {
+        let engines = self.engines.iter().map(|engine| format!("client {:?}", engine.session.poll_timeout()));
+        let conns = self
+            .links
+            .iter()
+            .map(|(key, wire)| format!("link {key:?} {:?}", wire.conn.as_ref().and_then(Endpoint::poll_timeout)));
+        engines.chain(conns).chain([format!("node {:?}", self.node.poll_timeout())]).collect()
+    }
+
+    fn fire(&mut self) {
+        let now = self.now;
+        for wire in self.links.values_mut() {
+            if let Some(conn) = wire.conn.as_mut().filter(|conn| conn.poll_timeout().is_some_and(|at| at <= now)) {
+                conn.handle_timeout(now);
+            }
+        }
+        for engine in &mut self.engines {
+            if engine.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                engine.session.handle_timeout(now);
+            }
+        }
+        self.node.handle_timeout(now);
+    }
+
+    /// One round of everybody; says whether anything moved.
+    fn turn(&mut self) -> bool {
+        let mut moved = false;
+        for who in (0..self.engines.len()).map(Who) {
+            moved |= self.turn_of_client(who);
+        }
+        let keys: Vec<(Who, LinkId)> = self.links.keys().copied().collect();
+        for key in keys {
+            moved |= self.turn_of_server(key);
+            moved |= self.deliver_down(key);
+        }
+        moved |= self.turn_of_application();
+        moved
+    }
+
+    fn turn_of_client(&mut self, who: Who) -> bool {
+        let now = self.now;
+        let engine = &mut self.engines[who.0];
+        let mut moved = false;
+        while let Some(transmit) = engine.session.poll_transmit(now) {
+            moved = true;
+            if let Some(wire) = self.links.get_mut(&(who, transmit.link)).filter(|wire| !wire.client_gone) {
+                wire.up.push_back(Up::Message(transmit.frame));
+            }
+        }
+        while let Some(action) = engine.session.poll_action() {
+            moved = true;
+            match action {
+                Action::Connect { link } if engine.network => {
+                    let conn = Conn::accept(&self.node, now);
+                    self.links.insert((who, link), Wire::new(conn));
+                    engine.session.handle_connected(now, link);
+                }
+                Action::Connect { link } => engine.session.handle_connect_failed(now, link),
+                Action::Close { link, reason } => {
+                    if let Some(wire) = self.links.get_mut(&(who, link)).filter(|wire| !wire.client_gone) {
+                        wire.client_gone = true;
+                        wire.up.push_back(Up::Close(Some(reason.map_or(1000, CloseReason::websocket_code))));
+                    }
+                }
+                Action::Drop { link } => {
+                    if let Some(wire) = self.links.get_mut(&(who, link)).filter(|wire| !wire.client_gone) {
+                        wire.client_gone = true;
+                        wire.up.push_back(Up::Close(None));
+                    }
+                }
+            }
+        }
+        while let Some(event) = engine.session.poll_event() {
+            moved = true;
+            if let Event::Query(query) = &event {
+                match engine.answering {
+                    Answering::Echo => engine.session.reply(now, query.token, Ok(query.body.clone())),
+                    Answering::Fails => engine.session.reply(now, query.token, Err(Failure::HandlerFailed)),
+                    Answering::Never => engine.queries.push(query.clone()),
+                }
+            }
+            engine.events.push(event);
+        }
+        while engine.takes {
+            let Some(message) = engine.session.poll_message() else { break };
+            moved = true;
+            engine.messages.push(message);
+        }
+        moved
+    }
+
+    fn turn_of_server(&mut self, key: (Who, LinkId)) -> bool {
+        let now = self.now;
+        let Some(wire) = self.links.get_mut(&key) else { return false };
+        let Some(mut conn) = wire.conn.take() else { return false };
+        let mut moved = false;
+        conn.register(Waker::noop());
+        while !wire.hold_up {
+            let Some(up) = wire.up.pop_front() else { break };
+            moved = true;
+            match up {
+                Up::Message(message) => {
+                    wire.transport.read += message.len() as u64;
+                    conn.handle_message(now, message);
+                }
+                Up::Text => conn.handle_text(now),
+                Up::Pong => wire.transport.read += 2,
+                Up::Close(code) => {
+                    conn.handle_closed(now, code);
+                    return true;
+                }
+            }
+        }
+        conn.handle_transport(now, wire.transport);
+        while let Some(request) = conn.poll_request() {
+            if !self.authenticates {
+                break;
+            }
+            moved = true;
+            conn.handle_response(now, answer(request));
+        }
+        // A transport that nobody reads takes so much and no more.
+        while wire.has_room() {
+            let Some(frame) = conn.poll_transmit(now) else { break };
+            moved = true;
+            wire.push_down(frame);
+        }
+        wire.transport.unflushed = !wire.has_room();
+        let mut closed = false;
+        while let Some(action) = conn.poll_action() {
+            moved = true;
+            match action {
+                esf_driver::endpoint::LinkAction::Ping => wire.down.push_back(Down::Ping),
+                esf_driver::endpoint::LinkAction::Close { reason } => {
+                    wire.down.push_back(Down::Close(reason.map(CloseReason::websocket_code)));
+                    closed = true;
+                }
+                esf_driver::endpoint::LinkAction::Drop => {
+                    wire.down.push_back(Down::Close(None));
+                    closed = true;
+                }
+            }
+        }
+        if let Some(cell) = conn.cell() {
+            if !self.cells.iter().any(|known| Arc::ptr_eq(known, cell)) {
+                self.cells.push(cell.clone());
+            }
+        }
+        if closed {
+            conn.handle_closed(now, None);
+        } else {
+            wire.conn = Some(conn);
+        }
+        moved
+    }
+
+    fn deliver_down(&mut self, (who, id): (Who, LinkId)) -> bool {
+        let now = self.now;
+        let engine = &mut self.engines[who.0];
+        let Some(wire) = self.links.get_mut(&(who, id)) else { return false };
+        if wire.hold_down || wire.client_gone {
+            return false;
+        }
+        let mut moved = false;
+        while let Some(down) = wire.down.pop_front() {
+            moved = true;
+            match down {
+                Down::Message(message) => {
+                    wire.transport.written += message.len() as u64;
+                    wire.client.read += message.len() as u64;
+                    engine.session.handle_transport(now, id, wire.client);
+                    engine.session.handle_message(now, id, message);
+                }
+                Down::Ping => {
+                    wire.client.read += 2;
+                    engine.session.handle_transport(now, id, wire.client);
+                    wire.up.push_back(Up::Pong);
+                }
+                Down::Close(code) => {
+                    wire.client_gone = true;
+                    engine.session.handle_link_closed(now, id, code);
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    fn turn_of_application(&mut self) -> bool {
+        let mut moved = false;
+        for cell in &self.cells {
+            if self.answering != Answering::Never {
+                while let Some(message) = cell.poll_message() {
+                    moved = true;
+                    self.inbox.push(message);
+                }
+            }
+            while let Some(query) = cell.poll_query() {
+                moved = true;
+                match self.answering {
+                    Answering::Echo => cell.reply(query.token, Ok(&query.body)),
+                    Answering::Fails => cell.reply(query.token, Err(Failure::HandlerFailed)),
+                    Answering::Never => {}
+                }
+            }
+        }
+        while let Some(event) = self.node.poll_event() {
+            moved = true;
+            self.server_events.push(event);
+        }
+        moved
+    }
+
+    // Looks at the server.
+
+    /// A counter of the server by its name.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let found = self.node.counters().iter().find(|(of, _)| *of == name);
+        found.unwrap_or_else(|| panic!("there is no counter {name}")).1
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A terminal event of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiving engine has it.
+    Acked,
+    /// The answer to a query.
+    Replied(Bytes),
+    /// The response to a request: status, body, cursor.
+    Responded(Result<(), Failure>, Bytes, Bytes),
+    /// Nothing came of it.
+    Failed(Failure),
+}
+
+/// A user as a target; the empty name is the server.
+///
+/// # Panics
+/// If it is no name.
+#[must_use]
+pub fn user(name: &str) -> To {
+    if name.is_empty() { To::Server } else { To::User(UserId::parse(name, 255).expect("a user name")) }
+}
+
+/// A client's settings with the defaults.
+///
+/// # Panics
+/// If it is no name.
+#[must_use]
+pub fn client_config(name: &str) -> ClientConfig {
+    ClientConfig::new(UserId::parse(name, 255).expect("a user name"))
+}
+
+fn node(config: ServerConfig, life: u64) -> Arc<Node> {
+    let mut secret = u128::from(life) << 64;
+    Node::new(
+        config,
+        Inputs {
+            instance: InstanceId(0x5E00 + life),
+            keys: (life, 2),
+            secrets: Box::new(move || {
+                secret += 1;
+                secret.to_le_bytes()
+            }),
+            // The wall clock stands still, so that only the hub's own order decides about login numbers.
+            wall: Box::new(|| UnixMillis(1_000)),
+        },
+    )
+}
+
+/// Who the authenticator of this world is: `admin…` may kick and list, the password `wrong` is refused, everybody else
+/// is let in.
+pub(crate) fn answer(request: AppRequest) -> AppResponse {
+    match request {
+        AppRequest::Authenticate(LoginRequest { user, credential, .. }) => {
+            if &credential[..] == b"wrong" {
+                return AppResponse::Refuse { cause: "the password is wrong".into() };
+            }
+            let admin = user.as_str().starts_with("admin");
+            AppResponse::Accept { rights: if admin { Rights::KICK.with(Rights::LIST) } else { Rights::NONE } }
+        }
+        AppRequest::PreQuery { body, .. } => AppResponse::PreReply(Ok(body)),
+    }
+}

@@ -1,0 +1,3 @@
+//! Client, server and hub in memory, under a virtual clock. Nothing here sleeps.
+
+mod takeover;
