@@ -34,15 +34,13 @@ pub(crate) fn read(text: &str) -> Rules {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         let Some((id, rest)) = opening(line) else { continue };
-        if rest.trim_start_matches(['(', '[', '_']).to_ascii_lowercase().starts_with("reserved") {
+        if rest.trim_start_matches(['(', '[']).to_ascii_lowercase().starts_with("reserved") {
             rules.reserved.insert(id.to_owned());
             continue;
         }
         let mut words = rest.to_owned();
         if !line.trim_start().starts_with(['|', '#']) {
-            while let Some(more) =
-                lines.next_if(|line| !line.trim().is_empty() && !line.trim_start().starts_with(is_mark))
-            {
+            while let Some(more) = lines.next_if(|line| !line.trim().is_empty() && opening(line).is_none()) {
                 words.push(' ');
                 words.push_str(more.trim());
             }
@@ -60,7 +58,7 @@ fn opening(line: &str) -> Option<(&str, &str)> {
         return None;
     }
     let id = numbers(opened).next().filter(|id| opened.starts_with(id))?;
-    Some((id, opened[id.len()..].trim_start_matches(|c| is_mark(c) || ":.".contains(c))))
+    Some((id, opened[id.len()..].trim_start_matches(|c: char| c.is_whitespace() || "*_|:.".contains(c))))
 }
 
 /// Where the Rust sources below a folder name a rule: the number, and the file and line.
@@ -82,7 +80,7 @@ pub(crate) fn cited(folder: &Path) -> Result<Vec<(String, String)>, Problem> {
 
 fn first_sentence(text: &str) -> &str {
     let end = text.find(". ").or_else(|| text.find(" |")).unwrap_or(text.len());
-    text[..end].trim_end_matches(|c| is_mark(c) || c == '.')
+    text[..end].trim_end_matches(|c: char| c.is_whitespace() || "*.|".contains(c))
 }
 
 impl Rules {

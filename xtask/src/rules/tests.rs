@@ -47,10 +47,11 @@ fn every_number_in_a_text_is_found() {
 
 #[test]
 fn the_first_sentence_of_a_rule_goes_over_lines() {
-    let rules =
-        read("**ESF-021** A frame that is cut off\ncloses the link. The reason\nis 1.\n**ESF-022** Next\n\nProse.\n");
-    assert_eq!(rules.stated["ESF-021"], "A frame that is cut off closes the link");
-    assert_eq!(rules.stated["ESF-022"], "Next");
+    let rules = read(
+        "**ESF-021** A frame that is cut off\ncloses the\n`Link`. The reason\nis 1.\n**ESF-022** `Next`\n\nProse.\n",
+    );
+    assert_eq!(rules.stated["ESF-021"], "A frame that is cut off closes the `Link`");
+    assert_eq!(rules.stated["ESF-022"], "`Next`");
 }
 
 #[test]
