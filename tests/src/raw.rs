@@ -196,11 +196,7 @@ impl RawLink {
                 LinkAction::Drop => self.closed = Some(None),
             }
         }
-        if let Some(cell) = self.conn.cell() {
-            if !world.cells.iter().any(|known| std::sync::Arc::ptr_eq(known, cell)) {
-                world.cells.push(cell.clone());
-            }
-        }
+        world.meet(self.conn.cell());
     }
 
     /// Lets this link's timers fire.

@@ -479,11 +479,7 @@ impl World {
                 }
             }
         }
-        if let Some(cell) = conn.cell() {
-            if !self.cells.iter().any(|known| Arc::ptr_eq(known, cell)) {
-                self.cells.push(cell.clone());
-            }
-        }
+        meet(&mut self.cells, conn.cell());
         if closed {
             conn.handle_closed(now, None);
         } else {
@@ -549,6 +545,11 @@ impl World {
         moved
     }
 
+    /// The server's application hears of a session.
+    pub(crate) fn meet(&mut self, cell: Option<&Arc<Cell>>) {
+        meet(&mut self.cells, cell);
+    }
+
     // Looks at the server.
 
     /// A counter of the server by its name.
@@ -566,6 +567,10 @@ impl Default for World {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn meet(cells: &mut Vec<Arc<Cell>>, cell: Option<&Arc<Cell>>) {
+    cells.extend(cell.filter(|cell| !cells.iter().any(|known| Arc::ptr_eq(known, cell))).cloned());
 }
 
 /// A terminal event of an operation.
