@@ -1,7 +1,7 @@
 //! What a session does with the routed frames of its client: validates them, keeps what is for the server, hands the
 //! rest to the hub.
 
-use super::{Session, command::HubCommand, session::is_from};
+use super::{Session, command::HubCommand};
 use crate::{
     close::CloseReason,
     failure::Failure,
@@ -17,17 +17,14 @@ use crate::{
 impl Session {
     /// A routed frame: a wrong `from` closes the link, whatever the kind (ESF-501).
     pub(super) fn routed(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
-        if !is_from(&frame, &self.engine)? {
-            return Err(CloseReason::WrongUserId);
-        }
         let decoded = match frame.decode() {
             Ok(decoded) => decoded,
-            Err(error) if error.is_skippable() => {
-                self.refuse_unknown(&frame);
-                return Ok(());
-            }
+            Err(error) if error.is_skippable() => return self.refuse_unknown(&frame),
             Err(error) => return Err(error.close_reason()),
         };
+        if let Some(envelope) = decoded.envelope() {
+            self.check_from(envelope)?;
+        }
         let to_server = |envelope: &Envelope<'_>| matches!(envelope.to, Address::Server { .. });
         match decoded {
             Frame::Send { envelope, info_type, body } if to_server(&envelope) => {
@@ -112,11 +109,18 @@ impl Session {
     }
 
     /// A routed frame of a kind that is not spoken: its sender is told, nobody else is bothered (ESF-012).
-    fn refuse_unknown(&mut self, frame: &RawFrame) {
+    fn refuse_unknown(&mut self, frame: &RawFrame) -> Result<(), CloseReason> {
+        let envelope = frame.envelope().map_err(|error| error.close_reason())?;
+        self.check_from(&envelope)?;
         self.counters.unknown_refused.add(1);
-        if let Ok(envelope) = frame.envelope() {
-            self.fail_kind(envelope.id, frame.kind_byte(), Failure::Unsupported);
-        }
+        self.fail_kind(envelope.id, frame.kind_byte(), Failure::Unsupported);
+        Ok(())
+    }
+
+    /// The only `from` that a session's client may use is its own engine (ESF-501).
+    fn check_from(&self, envelope: &Envelope<'_>) -> Result<(), CloseReason> {
+        let own = Address::of_engine(&self.engine);
+        if envelope.from == own { Ok(()) } else { Err(CloseReason::WrongUserId) }
     }
 
     fn fail(&mut self, id: u64, about: Kind, failure: Failure) {

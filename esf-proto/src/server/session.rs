@@ -12,7 +12,7 @@ use super::{
 use crate::{
     close::CloseReason,
     failure::Failure,
-    ids::{DeviceKind, Engine, InstanceId, SessionId, UserId},
+    ids::{Engine, InstanceId, SessionId, UserId},
     login::{ResumeSecret, Rights},
     session::{
         budget::Budget,
@@ -542,17 +542,4 @@ impl Session {
         check_session(self.state, to);
         self.state = to;
     }
-}
-
-impl Address<'_> {
-    /// Whether this is the engine's own address: the only `from` that its session may use (ESF-501).
-    fn is_engine(&self, engine: &Engine) -> bool {
-        let own: (&str, DeviceKind, InstanceId) = (&engine.user, engine.device, engine.instance);
-        matches!(*self, Address::Engine { user, device, instance } if (user, device, instance) == own)
-    }
-}
-
-pub(super) fn is_from(frame: &RawFrame, engine: &Engine) -> Result<bool, CloseReason> {
-    let envelope = frame.envelope().map_err(|error| error.close_reason())?;
-    Ok(envelope.from.is_engine(engine))
 }
