@@ -10,7 +10,7 @@ use std::{
 
 use esf_proto::{
     failure::Failure,
-    hub::{Party, Reach},
+    hub::{Party, Reach, Whose},
     ids::{Engine, SessionId},
     login::Rights,
     server::{HubChange, HubCommand, HubEvent, Outbox, Session},
@@ -191,7 +191,7 @@ impl Cell {
         now: Instant,
         command: HubCommand,
     ) -> Option<HubEvent> {
-        let event = hub.carry_out(now, &self.party(self), command, &Outboxes)?;
+        let event = hub.carry_out(now, &self.party(self), command, &Outboxes(node))?;
         if let HubEvent::TransmitFailed { frame, failure } = &event {
             node.transmit_failed(&self.engine, frame, *failure);
         }
@@ -210,13 +210,16 @@ impl Cell {
     }
 }
 
-/// The hub's way to an outbox.
+/// The hub's way to an outbox of this node.
 #[derive(Debug)]
-pub(super) struct Outboxes;
+pub(super) struct Outboxes<'a>(pub(super) &'a Node);
 
-impl Reach<Arc<Cell>> for Outboxes {
-    fn visit<R>(&self, handle: &Arc<Cell>, visit: impl FnOnce(&mut Outbox) -> R) -> R {
-        handle.visit(visit)
+impl Reach<Arc<Cell>> for Outboxes<'_> {
+    fn visit<R>(&self, whose: Whose<'_, Arc<Cell>>, visit: impl FnOnce(&mut Outbox) -> R) -> R {
+        match whose {
+            Whose::Session(cell) => cell.visit(visit),
+            Whose::Server => self.0.desk.visit(visit),
+        }
     }
 }
 

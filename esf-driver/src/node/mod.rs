@@ -1,11 +1,12 @@
 //! One server's protocol core on many threads: the hub behind a read-write lock, a cell for each session, a
 //! [`Conn`] for each link. No runtime, no IO, no clock: an adapter (or a test under virtual time) drives it.
 //!
-//! Lock order: a session's lock, then the hub's read lock, then one outbox's lock. The hub's write lock is taken while
+//! Lock order: a session's lock or the desk's, then the hub's read lock, then one outbox's lock. The hub's write lock is taken while
 //! no other is held.
 
 mod cell;
 mod conn;
+mod desk;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -31,6 +32,7 @@ use esf_proto::{
 pub use cell::Cell;
 use cell::LinkWaker;
 pub use conn::Conn;
+use desk::OwnEnd;
 
 /// What waits for the server's application and is not fetched; beyond it the oldest goes.
 const EVENTS: usize = 4096;
@@ -94,6 +96,7 @@ pub struct Node {
     counters: Arc<Counters>,
     global: Arc<Budget>,
     hub: RwLock<Hub<Arc<Cell>>>,
+    desk: OwnEnd,
     instance: InstanceId,
     secrets: Mutex<Box<dyn FnMut() -> [u8; 16] + Send>>,
     wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
@@ -113,9 +116,11 @@ impl Node {
     pub fn new(config: Config, inputs: Inputs) -> Arc<Self> {
         let config = Arc::new(config);
         let counters = Arc::new(Counters::default());
+        let global = Arc::new(Budget::new(config.global_budget));
         Arc::new(Self {
-            global: Arc::new(Budget::new(config.global_budget)),
-            hub: RwLock::new(Hub::new(&config, &counters, inputs.keys)),
+            desk: OwnEnd::new(&config, &counters, &global, inputs.instance),
+            global,
+            hub: RwLock::new(Hub::new(&config, &counters, inputs.instance, inputs.keys)),
             config,
             counters,
             instance: inputs.instance,
@@ -211,11 +216,13 @@ impl Node {
     /// When [`Node::handle_timeout`] is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.hub().poll_timeout()
+        let hub = self.hub().poll_timeout();
+        hub.into_iter().chain(self.desk.poll_timeout()).min()
     }
 
-    /// Ends the sessions whose resume window is over.
+    /// Ends the sessions whose resume window is over, and what the server's application asked too long ago.
     pub fn handle_timeout(&self, now: Instant) {
+        self.desk.expire(now);
         while let Some(cell) = self.hub_mut(|hub| hub.poll_due(now)) {
             cell.with(self, now, |session, outbox| session.handle_timeout(now, outbox));
         }

@@ -29,11 +29,28 @@ use crate::{
     time::Instant,
 };
 
-/// How to get at the outbox behind a handle. The closure runs under the outbox's lock and does not call out.
+/// How to get at an outbox. The closure runs under the outbox's lock and does not call out.
 pub trait Reach<H> {
-    /// Runs `visit` on the outbox behind `handle`, and wakes its link if [`Outbox::take_wake`] says so.
-    fn visit<R>(&self, handle: &H, visit: impl FnOnce(&mut Outbox) -> R) -> R;
+    /// Runs `visit` on somebody's outbox, and wakes whoever empties it if [`Outbox::take_wake`] says so.
+    fn visit<R>(&self, whose: Whose<'_, H>, visit: impl FnOnce(&mut Outbox) -> R) -> R;
 }
+
+/// Whose outbox.
+#[derive(Debug)]
+pub enum Whose<'a, H> {
+    /// That of the session behind this handle.
+    Session(&'a H),
+    /// The server's own, where what its application asked is answered.
+    Server,
+}
+
+impl<H> Clone for Whose<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Whose<'_, H> {}
 
 /// One session as the hub's callers name it: its id, its engine, its handle.
 #[derive(Debug)]
@@ -48,11 +65,26 @@ pub struct Party<'a, H> {
     pub handle: &'a H,
 }
 
+/// Who sends a frame: a session, or the server itself.
+#[derive(Debug)]
+struct Sender<'a, H> {
+    session: SessionId,
+    engine: Option<&'a Engine>,
+    outbox: Whose<'a, H>,
+}
+
+impl<'a, H> Party<'a, H> {
+    fn sender(&self) -> Sender<'a, H> {
+        Sender { session: self.session, engine: Some(self.engine), outbox: Whose::Session(self.handle) }
+    }
+}
+
 /// The directory of one server. `H` is the handle of a session's cell, cheap to clone.
 #[derive(Debug)]
 pub struct Hub<H> {
     config: Arc<Config>,
     counters: Arc<Counters>,
+    server: InstanceId,
     people: HashMap<UserId, Person<H>, SipKeys>,
     /// The names of who takes messages, in order, for paged lists.
     online: BTreeSet<UserId>,
@@ -84,13 +116,14 @@ struct Login<H> {
 }
 
 impl<H: Clone> Hub<H> {
-    /// An empty directory. `keys` are random: users choose their names themselves, and must not be able to choose them
-    /// so that they collide.
+    /// An empty directory of this life of the server. `keys` are random: users choose their names themselves, and must
+    /// not be able to choose them so that they collide.
     #[must_use]
-    pub fn new(config: &Arc<Config>, counters: &Arc<Counters>, keys: (u64, u64)) -> Self {
+    pub fn new(config: &Arc<Config>, counters: &Arc<Counters>, server: InstanceId, keys: (u64, u64)) -> Self {
         Self {
             config: config.clone(),
             counters: counters.clone(),
+            server,
             people: HashMap::with_hasher(SipKeys(keys.0, keys.1)),
             online: BTreeSet::new(),
             memory: Memory::default(),

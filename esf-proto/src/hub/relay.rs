@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{Hub, Login, Party, Reach};
+use super::{Hub, Login, Party, Reach, Sender, Whose};
 use crate::{
     failure::Failure,
-    ids::{DeviceKind, Engine, InstanceId, Source},
+    ids::{DeviceKind, InstanceId, Source},
     server::{Copies, HubCommand, HubEvent, Open, SERVER},
     session::inbound::{IncomingQuery, QueryToken},
     time::{Instant, UnixMillis},
@@ -31,17 +31,17 @@ impl<H: Clone> Hub<H> {
     ) -> Option<HubEvent> {
         match command {
             HubCommand::Relay(frame) => {
-                let failure = self.relay(now, party, &frame, reach).err()?;
+                let failure = self.relay(now, &party.sender(), &frame, reach).err()?;
                 Some(HubEvent::TransmitFailed { frame, failure })
             }
             HubCommand::Ask(frame) => self.ask(now, party, &frame, reach),
             HubCommand::Tell { frame, charged } => {
-                reach.visit(party.handle, |outbox| outbox.tell(frame, charged));
+                reach.visit(Whose::Session(party.handle), |outbox| outbox.tell(frame, charged));
                 None
             }
             HubCommand::CopyFailed { asker, id, about, failure, handed_out } => {
-                if let Some(login) = self.find_engine(&asker) {
-                    reach.visit(&login.handle, |outbox| match about {
+                if let Some(whose) = self.find(&asker) {
+                    reach.visit(whose, |outbox| match about {
                         Kind::Send | Kind::EngineMessage => outbox.tell_failure(id, about, failure),
                         _ => {
                             outbox.copy_failed(id, party.session, failure, handed_out);
@@ -53,11 +53,20 @@ impl<H: Clone> Hub<H> {
         }
     }
 
-    /// A client's frame for other clients. Fails for a plain message that went nowhere.
+    /// Sends a frame of the server itself. What its application asks is answered in the server's own outbox.
+    ///
+    /// # Errors
+    /// Why a plain message went nowhere.
+    pub fn send(&self, now: Instant, frame: &RawFrame, reach: &impl Reach<H>) -> Result<(), Failure> {
+        let server = Sender { session: SERVER, engine: None, outbox: Whose::Server };
+        self.relay(now, &server, frame, reach)
+    }
+
+    /// A frame for clients. Fails for a plain message that went nowhere.
     fn relay(
         &self,
         now: Instant,
-        party: &Party<'_, H>,
+        sender: &Sender<'_, H>,
         frame: &RawFrame,
         reach: &impl Reach<H>,
     ) -> Result<(), Failure> {
@@ -65,10 +74,10 @@ impl<H: Clone> Hub<H> {
         let (Some(kind), Ok(envelope)) = (frame.kind(), frame.envelope()) else { return Ok(()) };
         match kind {
             Kind::Ack | Kind::Reply | Kind::Response | Kind::Failure => {
-                self.relay_answer(party, frame, kind, &envelope, reach);
+                self.relay_answer(sender, frame, kind, &envelope, reach);
             }
-            Kind::Certain | Kind::Query | Kind::Request => self.relay_open(now, party, frame, kind, &envelope, reach),
-            _ => return self.relay_plain(now, party, frame, kind, &envelope, reach),
+            Kind::Certain | Kind::Query | Kind::Request => self.relay_open(now, sender, frame, kind, &envelope, reach),
+            _ => return self.relay_plain(now, sender, frame, kind, &envelope, reach),
         }
         Ok(())
     }
@@ -76,14 +85,15 @@ impl<H: Clone> Hub<H> {
     fn relay_plain(
         &self,
         now: Instant,
-        party: &Party<'_, H>,
+        sender: &Sender<'_, H>,
         frame: &RawFrame,
         kind: Kind,
         envelope: &Envelope<'_>,
         reach: &impl Reach<H>,
     ) -> Result<(), Failure> {
-        let offer =
-            |login: &Login<H>| reach.visit(&login.handle, |outbox| outbox.offer(now, frame, kind, party.session, None));
+        let offer = |login: &Login<H>| {
+            reach.visit(Whose::Session(&login.handle), |outbox| outbox.offer(now, frame, kind, sender.session, None))
+        };
         let outcome = match self.targets(&envelope.to) {
             Targets::None if matches!(envelope.to, Address::Group { .. }) => Err(Failure::NotAllowed),
             Targets::None => Err(Failure::Offline),
@@ -93,12 +103,12 @@ impl<H: Clone> Hub<H> {
         };
         match outcome {
             Ok(()) => self.counters.relayed.add(1),
-            Err(failure) => self.refuse(party, frame, envelope.id, kind, failure, reach),
+            Err(failure) => self.refuse(sender, frame, envelope.id, kind, failure, reach),
         }
         if kind == Kind::EngineMessage && frame.flags().contains(Flags::ECHO) {
-            let own = self.people.get(&*party.engine.user);
+            let own = sender.engine.and_then(|engine| self.people.get(&*engine.user));
             let others = own.into_iter().flat_map(|person| &person.devices);
-            for login in others.filter(|login| login.session != party.session) {
+            for login in others.filter(|login| login.session != sender.session) {
                 let _ = offer(login);
             }
         }
@@ -108,13 +118,13 @@ impl<H: Clone> Hub<H> {
     fn relay_open(
         &self,
         now: Instant,
-        party: &Party<'_, H>,
+        sender: &Sender<'_, H>,
         frame: &RawFrame,
         kind: Kind,
         envelope: &Envelope<'_>,
         reach: &impl Reach<H>,
     ) {
-        let refused = |failure| self.refuse(party, frame, envelope.id, kind, failure, reach);
+        let refused = |failure| self.refuse(sender, frame, envelope.id, kind, failure, reach);
         let (ttl_ms, allowed) = match frame.decode() {
             Ok(Frame::Certain { ttl_ms, .. } | Frame::Query { ttl_ms, .. }) => (ttl_ms, true),
             Ok(Frame::Request { ttl_ms, method, .. }) => (ttl_ms, method == Method::Ping as u16),
@@ -136,19 +146,20 @@ impl<H: Clone> Hub<H> {
         let deadline = self.deadline(now, ttl_ms);
         let bytes = if kind == Kind::Certain { 0 } else { frame.len() };
         let entry = |copies| {
-            reach.visit(party.handle, |outbox| {
+            reach.visit(sender.outbox, |outbox| {
                 let room = outbox.answer_room(envelope);
                 outbox.ask(Open::new(envelope.id, kind, copies, deadline, room, bytes))
             })
         };
         // The entry is there before any copy is, since the answer may come from another thread at once.
         let give = |login: &Login<H>| {
-            let source = party.session;
-            let taken = reach.visit(&login.handle, |outbox| outbox.offer(now, frame, kind, source, Some(deadline)));
+            let source = sender.session;
+            let taken = reach
+                .visit(Whose::Session(&login.handle), |outbox| outbox.offer(now, frame, kind, source, Some(deadline)));
             match taken {
                 Ok(()) => self.counters.relayed.add(1),
                 Err(failure) => {
-                    reach.visit(party.handle, |outbox| {
+                    reach.visit(sender.outbox, |outbox| {
                         outbox.copy_failed(envelope.id, login.session, failure, false);
                     });
                 }
@@ -170,27 +181,28 @@ impl<H: Clone> Hub<H> {
     /// An ack, reply, response or failure goes to the engine that asked; its outbox knows whether it did.
     fn relay_answer(
         &self,
-        party: &Party<'_, H>,
+        sender: &Sender<'_, H>,
         frame: &RawFrame,
         kind: Kind,
         envelope: &Envelope<'_>,
         reach: &impl Reach<H>,
     ) {
-        let login = match envelope.to {
+        let asker = match envelope.to {
             Address::Engine { user, device, instance } => self.find_instance(user, device, instance),
+            Address::Server { instance } if instance == self.server.0 => Some(Whose::Server),
             _ => None,
         };
-        let Some(login) = login else {
+        let Some(asker) = asker else {
             self.counters.answers_unasked.add(1);
             return;
         };
-        reach.visit(&login.handle, |outbox| match frame.decode() {
+        reach.visit(asker, |outbox| match frame.decode() {
             Ok(Frame::Failure { code, .. }) => {
-                if !outbox.copy_failed(envelope.id, party.session, code, false) {
+                if !outbox.copy_failed(envelope.id, sender.session, code, false) {
                     self.counters.answers_unasked.add(1);
                 }
             }
-            _ => outbox.answer(frame, kind, envelope.id, party.session),
+            _ => outbox.answer(frame, kind, envelope.id, sender.session),
         });
     }
 
@@ -203,17 +215,17 @@ impl<H: Clone> Hub<H> {
             _ => return None,
         };
         if ttl_ms == 0 {
-            self.refuse(party, frame, envelope.id, kind, Failure::TimedOut, reach);
+            self.refuse(&party.sender(), frame, envelope.id, kind, Failure::TimedOut, reach);
             return None;
         }
-        let asked = reach.visit(party.handle, |outbox| {
+        let asked = reach.visit(Whose::Session(party.handle), |outbox| {
             let room = outbox.answer_room(&envelope);
             let copies = Copies::One(SERVER);
             let deadline = self.deadline(now, ttl_ms);
             outbox.ask(Open::new(envelope.id, kind, copies, deadline, room, frame.len()))
         });
         if let Err(failure) = asked {
-            self.refuse(party, frame, envelope.id, kind, failure, reach);
+            self.refuse(&party.sender(), frame, envelope.id, kind, failure, reach);
             return None;
         }
         match decoded {
@@ -234,7 +246,7 @@ impl<H: Clone> Hub<H> {
     /// Tells the sender of a frame that it went nowhere, if the frame is one that waits for an outcome.
     fn refuse(
         &self,
-        party: &Party<'_, H>,
+        sender: &Sender<'_, H>,
         frame: &RawFrame,
         id: u64,
         kind: Kind,
@@ -249,7 +261,7 @@ impl<H: Clone> Hub<H> {
         }
         let waits = matches!(kind, Kind::Certain | Kind::Query | Kind::Request);
         if waits || frame.flags().contains(Flags::TELL) {
-            reach.visit(party.handle, |outbox| outbox.tell_failure(id, kind, failure));
+            reach.visit(sender.outbox, |outbox| outbox.tell_failure(id, kind, failure));
         }
     }
 
@@ -271,15 +283,20 @@ impl<H: Clone> Hub<H> {
         found.map_or(Targets::None, Targets::One)
     }
 
-    fn find_engine(&self, engine: &Engine) -> Option<&Login<H>> {
-        self.find_instance(&engine.user, engine.device, engine.instance)
+    /// The outbox of whoever sent something.
+    fn find(&self, source: &Source) -> Option<Whose<'_, H>> {
+        match source {
+            Source::Engine(engine) => self.find_instance(&engine.user, engine.device, engine.instance),
+            Source::Server(instance) => (*instance == self.server).then_some(Whose::Server),
+        }
     }
 
-    /// The login of an engine, whether it takes messages or not: where answers go.
-    fn find_instance(&self, user: &str, device: DeviceKind, instance: InstanceId) -> Option<&Login<H>> {
+    /// The outbox of an engine, whether it takes messages or not: where answers go.
+    fn find_instance(&self, user: &str, device: DeviceKind, instance: InstanceId) -> Option<Whose<'_, H>> {
         let person = self.people.get(user)?;
         let mut logins = person.devices.iter().chain(&person.commands);
-        logins.find(|login| login.device == device && login.instance == instance)
+        let login = logins.find(|login| login.device == device && login.instance == instance)?;
+        Some(Whose::Session(&login.handle))
     }
 
     fn deadline(&self, now: Instant, ttl_ms: u32) -> Instant {

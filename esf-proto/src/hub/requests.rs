@@ -5,7 +5,7 @@ use core::ops::Bound;
 
 use bytes::BytesMut;
 
-use super::{Hub, Party, Reach};
+use super::{Hub, Party, Reach, Whose};
 use crate::{
     failure::Failure,
     ids::UserId,
@@ -54,7 +54,7 @@ impl<H: Clone> Hub<H> {
             Err(Failure::Malformed) => self.counters.requests_malformed.add(1),
             _ => {}
         }
-        reach.visit(party.handle, |outbox| match &answer {
+        reach.visit(Whose::Session(party.handle), |outbox| match &answer {
             Ok((cursor, page)) => outbox.respond(id, Ok(()), cursor, page),
             Err(failure) => outbox.respond(id, Err(*failure), &[], &[]),
         });

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     close::CloseReason,
     failure::Failure,
-    ids::{Engine, SessionId, UserId},
+    ids::{SessionId, Source, UserId},
     session::dedupe::Dedupe,
     session::inbound::IncomingQuery,
     time::Instant,
@@ -33,7 +33,7 @@ pub enum HubCommand {
     /// A copy that this session held for its client came to nothing.
     CopyFailed {
         /// Who waits for it.
-        asker: Engine,
+        asker: Source,
         /// The number that the asker knows it by.
         id: u64,
         /// What it is. A plain send or engine message asked to be told; nobody keeps an entry for it.

@@ -8,6 +8,7 @@
 mod command;
 mod config;
 mod counters;
+mod desk;
 mod inbound;
 mod link;
 mod open;
@@ -19,6 +20,7 @@ mod transitions;
 pub use command::{HubChange, HubCommand, HubEvent, SERVER};
 pub use config::{Config, Relogin};
 pub use counters::{Counter, Counters};
+pub use desk::{Desk, DeskEvent};
 pub use link::{AppRequest, AppResponse, Link, LinkAction, LoginClaim, LoginRequest};
 pub(crate) use open::{Copies, Open};
 pub use outbox::Outbox;

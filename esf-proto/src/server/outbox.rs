@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Status},
-    ids::{Engine, InstanceId, SessionId},
+    ids::{InstanceId, SessionId, Source},
     session::{
         budget::Budget,
         inbound::QueryToken,
@@ -31,7 +31,7 @@ pub struct Outbox {
     budget: Arc<Budget>,
     config: Arc<Config>,
     counters: Arc<Counters>,
-    owner: Engine,
+    owner: Source,
     server: InstanceId,
     queued_queries: usize,
     queued_query_bytes: usize,
@@ -44,7 +44,7 @@ impl Outbox {
         config: &Arc<Config>,
         counters: &Arc<Counters>,
         budget: &Arc<Budget>,
-        owner: Engine,
+        owner: Source,
         server: InstanceId,
     ) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Outbox {
             return Err(self.busy());
         }
         let lane = if is_query { Lane::Interactive } else { Lane::Message };
-        if is_query {
+        if is_query && source != SERVER {
             self.queued_queries += 1;
             self.queued_query_bytes += cost;
         }
@@ -148,7 +148,7 @@ impl Outbox {
 
     /// The room that an answer to `frame` of this client can need: an answer names both ends and carries two bytes.
     pub(crate) fn answer_room(&self, envelope: &Envelope<'_>) -> usize {
-        64 + self.owner.user.len() + envelope.to.name().map_or(0, str::len)
+        64 + self.owner.user().map_or(0, |user| user.len()) + envelope.to.name().map_or(0, str::len)
     }
 
     /// The receiver `from` answers: `frame` goes out if this client asked `from` for it, else it is dropped and
@@ -213,7 +213,7 @@ impl Outbox {
     }
 
     /// Ends every entry whose time is over.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant) {
         while let Some(open) = self.open.pop_expired(now) {
             self.counters.expired.add(1);
             self.fail(&open, Failure::TimedOut);
@@ -231,6 +231,19 @@ impl Outbox {
             // Its asker was told when the time was over.
             self.budget.release(queued.cost);
         }
+    }
+
+    /// The next frame for whoever has no hop to count it on: the server itself.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Bytes> {
+        let (_, queued) = self.pop(now, |_| true)?;
+        self.budget.release(queued.cost);
+        Some(queued.frame)
+    }
+
+    /// When [`Outbox::expire`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.open.first_deadline()
     }
 
     /// The session ends: everything that waits, and nothing comes in any more.
@@ -294,7 +307,11 @@ impl Outbox {
     }
 
     fn envelope(&self, id: u64) -> Envelope<'_> {
-        Envelope::new(Address::of_engine(&self.owner), Address::Server { instance: self.server.0 }, id)
+        let owner = match &self.owner {
+            Source::Engine(engine) => Address::of_engine(engine),
+            Source::Server(instance) => Address::Server { instance: instance.0 },
+        };
+        Envelope::new(owner, Address::Server { instance: self.server.0 }, id)
     }
 
     fn push(&mut self, lane: Lane, queued: Queued) {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     close::CloseReason,
     failure::Failure,
-    ids::{Engine, InstanceId, SessionId, UserId},
+    ids::{Engine, InstanceId, SessionId, Source, UserId},
     login::{ResumeSecret, Rights},
     session::{
         budget::Budget,
@@ -124,7 +124,7 @@ impl Session {
         new: NewSession,
     ) -> (Self, Outbox) {
         let budget = Arc::new(Budget::within(global.clone(), config.session_budget()));
-        let outbox = Outbox::new(config, counters, &budget, new.engine.clone(), new.server);
+        let outbox = Outbox::new(config, counters, &budget, Source::Engine(new.engine.clone()), new.server);
         let session = Self {
             config: config.clone(),
             counters: counters.clone(),
@@ -525,9 +525,14 @@ impl Session {
         if matches!(about, Kind::Send | Kind::EngineMessage) && !asked {
             return;
         }
-        let Address::Engine { user, device, instance } = envelope.from else { return };
-        let Ok(user) = UserId::parse(user, u8::MAX) else { return };
-        let asker = Engine { user, device, instance };
+        let asker = match envelope.from {
+            Address::Engine { user, device, instance } => {
+                let Ok(user) = UserId::parse(user, u8::MAX) else { return };
+                Source::Engine(Engine { user, device, instance })
+            }
+            Address::Server { instance } => Source::Server(InstanceId(instance)),
+            _ => return,
+        };
         self.commands.push_back(HubCommand::CopyFailed { asker, id: envelope.id, about, failure, handed_out });
     }
 

@@ -1,3 +1,4 @@
 //! Client, server and hub in memory, under a virtual clock. Nothing here sleeps.
 
+mod server_sends;
 mod takeover;

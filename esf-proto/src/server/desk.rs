@@ -1,0 +1,148 @@
+//! The server's own end: what its application sends to people.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Config, Counters, Outbox};
+use crate::{
+    failure::Failure,
+    ids::{InstanceId, MessageId, Source, To},
+    session::budget::Budget,
+    time::Instant,
+    wire::{Address, Envelope, Frame, Header, RawFrame},
+};
+
+/// The server as a sender: numbers what its application asks, and reads what becomes of it from an [`Outbox`] of its
+/// own. To receivers the server is a source like any other, so a certain send of it runs once too.
+#[derive(Debug)]
+pub struct Desk {
+    config: Arc<Config>,
+    instance: InstanceId,
+    last_id: u64,
+}
+
+/// What became of something that the server's application sent: exactly one for each id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeskEvent {
+    /// The receiving engine has it.
+    Acked {
+        /// Which.
+        id: MessageId,
+    },
+    /// The answer to a query.
+    Replied {
+        /// Which.
+        id: MessageId,
+        /// The answer.
+        body: Bytes,
+    },
+    /// It came to nothing.
+    Failed {
+        /// Which.
+        id: MessageId,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+impl Desk {
+    /// The desk of this life of the server, and its outbox.
+    #[must_use]
+    pub fn new(
+        config: &Arc<Config>,
+        counters: &Arc<Counters>,
+        global: &Arc<Budget>,
+        instance: InstanceId,
+    ) -> (Self, Outbox) {
+        let budget = Arc::new(Budget::within(global.clone(), config.session_budget()));
+        let outbox = Outbox::new(config, counters, &budget, Source::Server(instance), instance);
+        (Self { config: config.clone(), instance, last_id: 0 }, outbox)
+    }
+
+    /// A plain send.
+    ///
+    /// # Errors
+    /// [`Failure::TooLarge`], or [`Failure::NotAllowed`] to the server itself.
+    pub fn send(&self, to: &To, info_type: u32, body: &[u8]) -> Result<RawFrame, Failure> {
+        let envelope = self.envelope(to, 0)?;
+        self.frame(&Frame::Send { envelope, info_type, body })
+    }
+
+    /// A certain send with this time to live.
+    ///
+    /// # Errors
+    /// Those of [`Desk::send`].
+    pub fn send_certainly(
+        &mut self,
+        to: &To,
+        info_type: u32,
+        body: &[u8],
+        ttl: Duration,
+    ) -> Result<(MessageId, RawFrame), Failure> {
+        let (id, ttl_ms) = (self.next_id(), millis(ttl));
+        let envelope = self.envelope(to, id.0)?;
+        Ok((id, self.frame(&Frame::Certain { envelope, ttl_ms, info_type, body })?))
+    }
+
+    /// A query with this time to live.
+    ///
+    /// # Errors
+    /// Those of [`Desk::send`].
+    pub fn query(
+        &mut self,
+        to: &To,
+        info_type: u32,
+        body: &[u8],
+        ttl: Duration,
+    ) -> Result<(MessageId, RawFrame), Failure> {
+        let (id, ttl_ms) = (self.next_id(), millis(ttl));
+        let envelope = self.envelope(to, id.0)?;
+        Ok((id, self.frame(&Frame::Query { envelope, ttl_ms, info_type, body })?))
+    }
+
+    /// The next outcome, from the desk's outbox.
+    #[must_use]
+    pub fn poll_event(&self, now: Instant, outbox: &mut Outbox) -> Option<DeskEvent> {
+        loop {
+            let frame = RawFrame::parse(outbox.take(now)?).ok()?;
+            match frame.decode() {
+                Ok(Frame::Ack { envelope }) => return Some(DeskEvent::Acked { id: MessageId(envelope.id) }),
+                Ok(Frame::Reply { envelope, body }) => {
+                    return Some(DeskEvent::Replied { id: MessageId(envelope.id), body: frame.share(body) });
+                }
+                Ok(Frame::Failure { envelope, code, .. }) => {
+                    return Some(DeskEvent::Failed { id: MessageId(envelope.id), failure: code });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn next_id(&mut self) -> MessageId {
+        self.last_id += 1;
+        MessageId(self.last_id)
+    }
+
+    fn envelope<'a>(&self, to: &'a To, id: u64) -> Result<Envelope<'a>, Failure> {
+        let to = match to {
+            To::Server => return Err(Failure::NotAllowed),
+            To::User(user) => Address::User { user },
+            To::Device(user, device) => Address::Device { user, device: *device },
+        };
+        Ok(Envelope::new(to, Address::Server { instance: self.instance.0 }, id))
+    }
+
+    fn frame(&self, frame: &Frame<'_>) -> Result<RawFrame, Failure> {
+        let bytes = frame.to_bytes(Header::default()).map_err(|_| Failure::TooLarge)?;
+        if bytes.len() > self.config.max_frame as usize {
+            return Err(Failure::TooLarge);
+        }
+        RawFrame::parse(bytes).map_err(|_| Failure::Internal)
+    }
+}
+
+fn millis(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX)
+}
