@@ -1,8 +1,8 @@
 //! One server's protocol core on many threads: the hub behind a read-write lock, a cell for each session, a
 //! [`Conn`] for each link. No runtime, no IO, no clock: an adapter (or a test under virtual time) drives it.
 //!
-//! Lock order: a session's lock or the desk's, then the hub's read lock, then one outbox's lock. The hub's write lock is taken while
-//! no other is held.
+//! Lock order: a session's lock or the desk's, then the hub's read lock, then one outbox's lock. The hub's write lock
+//! is taken while no other is held.
 
 mod cell;
 mod conn;

@@ -63,7 +63,8 @@ fn what_the_server_sent_survives_a_cut_and_ends_with_the_session() {
     world.advance(Duration::from_secs(10));
     assert_eq!(world.node.poll_outcome(world.now), Some(DeskEvent::Acked { id }));
     assert_eq!(world.texts(anna), ["held"]);
-    world.session(anna).log_off(world.now);
+    let now = world.now;
+    world.session(anna).log_off(now);
     let id = world.node.send_certainly(world.now, &user("anna"), 1, b"late", TTL).expect("an id");
     world.run();
     let outcome = world.node.poll_outcome(world.now);
