@@ -27,11 +27,6 @@ impl Bridge {
     pub(crate) fn set_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
     }
-
-    /// The stream, to use it in its own way.
-    pub(crate) fn stream_mut(&mut self) -> &mut BoxStream {
-        &mut self.stream
-    }
 }
 
 impl Read for Bridge {

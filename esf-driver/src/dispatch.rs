@@ -90,10 +90,6 @@ impl<I: Inbox> Dispatch<I> {
         Arc::new(Self { inbox, handling, state: Mutex::default(), waits: Default::default() })
     }
 
-    pub(crate) fn inbox(&self) -> &I {
-        &self.inbox
-    }
-
     /// Pulls what there is room for and starts handlers for it. Called whenever something may have arrived; never with
     /// a lock of the inbox held.
     pub(crate) fn pump(self: &Arc<Self>) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Events that are kept when nobody takes them; beyond that the oldest is dropped.
-pub const EVENTS: usize = 1024;
+pub(crate) const EVENTS: usize = 1024;
 
 /// A bounded queue of events that never holds up whoever fills it.
 #[derive(Debug)]
@@ -31,11 +31,13 @@ pub(crate) enum Next<T> {
     Ended,
 }
 
-impl<T> EventQueue<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Default for EventQueue<T> {
+    fn default() -> Self {
         Self(Mutex::new(State { events: VecDeque::new(), lost: 0, ended: false, wakers: Vec::new() }))
     }
+}
 
+impl<T> EventQueue<T> {
     pub(crate) fn push(&self, event: T) {
         let mut state = self.lock();
         if state.events.len() >= EVENTS {

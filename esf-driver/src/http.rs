@@ -36,6 +36,12 @@ impl HeadEnd {
     }
 }
 
+/// Whether these first bytes may be those of a request: its method is in capitals.
+#[must_use]
+pub fn may_be_request(bytes: &[u8]) -> bool {
+    bytes.iter().take(3).all(u8::is_ascii_uppercase)
+}
+
 /// The values of every field called `name`.
 fn values<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)

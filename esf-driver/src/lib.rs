@@ -16,16 +16,26 @@ pub mod url;
 #[cfg(feature = "async")]
 mod bridge;
 #[cfg(feature = "async")]
+pub mod client;
+#[cfg(feature = "async")]
 mod dispatch;
 #[cfg(feature = "async")]
-pub mod events;
+mod events;
 #[cfg(feature = "async")]
 pub mod handler;
+#[cfg(feature = "async")]
+mod head;
 #[cfg(feature = "async")]
 mod link;
 #[cfg(feature = "async")]
 pub mod memory;
 #[cfg(feature = "async")]
+mod notify;
+#[cfg(feature = "async")]
+mod random;
+#[cfg(feature = "async")]
 pub mod runtime;
+#[cfg(feature = "async")]
+pub mod server;
 #[cfg(all(test, feature = "async"))]
 mod testing;

@@ -70,9 +70,10 @@ impl Virtual {
             self.now.store(next.unwrap_or(end).as_micros(), Ordering::SeqCst);
             let now = self.now();
             let mut alarms = self.alarms.lock().unwrap();
-            let due: Vec<Waker> = alarms.extract_if(.., |(at, _)| *at <= now).map(|(_, waker)| waker).collect();
+            let (due, later) = std::mem::take(&mut *alarms).into_iter().partition::<Vec<_>, _>(|(at, _)| *at <= now);
+            *alarms = later;
             drop(alarms);
-            due.into_iter().for_each(Waker::wake);
+            due.into_iter().for_each(|(_, waker)| waker.wake());
             self.run();
             if next.is_none() {
                 return;

@@ -5,7 +5,7 @@ use crate::testing::Flag;
 
 #[test]
 fn the_oldest_go_when_nobody_looks_and_the_loss_is_told() {
-    let queue = EventQueue::new();
+    let queue = EventQueue::default();
     let cx = &mut Context::from_waker(Waker::noop());
     for n in 0..EVENTS + 3 {
         queue.push(n);
@@ -20,7 +20,7 @@ fn the_oldest_go_when_nobody_looks_and_the_loss_is_told() {
 
 #[test]
 fn whoever_waits_is_woken_and_the_end_comes_after_the_last_event() {
-    let queue = EventQueue::new();
+    let queue = EventQueue::default();
     let flag = Arc::new(Flag::default());
     let waker = Waker::from(flag.clone());
     let cx = &mut Context::from_waker(&waker);

@@ -28,6 +28,20 @@ pub enum HandshakeError {
     NotAgreed(&'static str),
 }
 
+impl HandshakeError {
+    /// The same with the first line of the answer's body, as much of it as came, which says more than the status.
+    #[must_use]
+    pub fn with_body(self, body: &[u8]) -> Self {
+        let line = String::from_utf8_lossy(body);
+        match (self, line.lines().next().map(str::trim)) {
+            (Self::Refused { status, .. }, Some(line)) if !line.is_empty() => {
+                Self::Refused { status, text: line.to_owned() }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
 /// What the server agreed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {

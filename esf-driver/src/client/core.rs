@@ -1,0 +1,284 @@
+//! What the handles, the task and the handlers of one client share: the session behind a lock.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use esf_proto::{
+    client::{Action, Event as Out, Session, State},
+    close::CloseReason,
+    failure::Failure,
+    ids::MessageId,
+    login::{LoginCode, Mode},
+    session::inbound::{IncomingQuery, Message, QueryToken},
+    time::Instant,
+};
+use futures_channel::oneshot;
+use futures_util::task::AtomicWaker;
+
+use super::{
+    ClientStats, CloseInfo, SendError,
+    calls::{CallError, Outcome},
+    event::Event,
+};
+use crate::{
+    dispatch::{Handling, Inbox},
+    events::EventQueue,
+    runtime::Runtime,
+};
+
+/// Queries that wait for a handler; the session bounds those that are open, this bounds those whose time is over.
+const QUERIES: usize = 256;
+
+/// One client.
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) events: EventQueue<Event>,
+    /// The client's task.
+    pub(super) task: AtomicWaker,
+    /// The task itself pulls messages now, so nobody needs to wake it for that.
+    pub(super) task_pulls: AtomicBool,
+    pub(super) handling: Arc<Handling>,
+    pub(super) links_too_large: AtomicU64,
+    pub(super) links_violated: AtomicU64,
+}
+
+/// What the lock protects.
+pub(super) struct Core {
+    pub(super) session: Session,
+    /// Who waits for the outcome of what.
+    open: HashMap<MessageId, oneshot::Sender<Outcome>>,
+    pub(super) actions: VecDeque<Action>,
+    queries: VecDeque<IncomingQuery>,
+    /// What the session held when it closed.
+    last_messages: VecDeque<Message>,
+    /// Who waits for a change.
+    waiting: Vec<oneshot::Sender<()>>,
+    pub(super) protocol: Option<String>,
+    pub(super) close_info: Option<CloseInfo>,
+    /// The first login was refused.
+    pub(super) refused: Option<(LoginCode, String)>,
+    /// Why the last attempt to connect failed.
+    pub(super) unreachable: Option<String>,
+    /// Sessions that were not gone on with after a cut.
+    lost_sessions: u64,
+    pub(super) task_ended: bool,
+}
+
+impl Shared {
+    pub(super) fn new(session: Session, runtime: Arc<dyn Runtime>, handling: Arc<Handling>) -> Arc<Self> {
+        let core = Core {
+            session,
+            open: HashMap::new(),
+            actions: VecDeque::new(),
+            queries: VecDeque::new(),
+            last_messages: VecDeque::new(),
+            waiting: Vec::new(),
+            protocol: None,
+            close_info: None,
+            refused: None,
+            unreachable: None,
+            lost_sessions: 0,
+            task_ended: false,
+        };
+        Arc::new(Self {
+            core: Mutex::new(core),
+            runtime,
+            events: EventQueue::default(),
+            task: AtomicWaker::new(),
+            task_pulls: AtomicBool::new(false),
+            handling,
+            links_too_large: AtomicU64::new(0),
+            links_violated: AtomicU64::new(0),
+        })
+    }
+
+    /// Gives the session something to do, and wakes the task for what comes of it.
+    pub(super) fn command<T>(&self, command: impl FnOnce(&mut Session, Instant) -> T) -> T {
+        let value = self.input(command);
+        self.task.wake();
+        value
+    }
+
+    /// The same from the client's own task.
+    pub(super) fn input<T>(&self, input: impl FnOnce(&mut Session, Instant) -> T) -> T {
+        self.change(|core, now| input(&mut core.session, now))
+    }
+
+    /// Changes the state and takes out what comes of it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        let mut core = self.lock();
+        // Under the lock, so that time never goes back for the session.
+        let now = self.runtime.now();
+        let value = change(&mut core, now);
+        core.drain(now, &self.events);
+        value
+    }
+
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Starts an operation that has an outcome, and says where that will be.
+    pub(super) fn open(
+        &self,
+        command: impl FnOnce(&mut Session, Instant) -> Result<MessageId, SendError>,
+    ) -> Result<oneshot::Receiver<Outcome>, SendError> {
+        let opened = self.change(|core, now| {
+            let id = command(&mut core.session, now)?;
+            let (tell, outcome) = oneshot::channel();
+            core.open.insert(id, tell);
+            Ok(outcome)
+        });
+        self.task.wake();
+        opened
+    }
+
+    /// Waits until `look` finds what it looks for.
+    pub(super) async fn wait_for<T>(&self, mut look: impl FnMut(&Core) -> Option<T>) -> T {
+        loop {
+            let changed = {
+                let mut core = self.lock();
+                if let Some(value) = look(&core) {
+                    return value;
+                }
+                core.waiting.retain(|waiting| !waiting.is_canceled());
+                let (tell, changed) = oneshot::channel();
+                core.waiting.push(tell);
+                changed
+            };
+            // It ends in any case with a change.
+            let _ = changed.await;
+        }
+    }
+
+    pub(super) async fn settled(&self) -> Result<(), CallError> {
+        let lost = self.look(|core| core.lost_sessions);
+        self.wait_for(|core| match core.session.state() {
+            State::Closed(_) => Some(Err(CallError::Failed(Failure::ConnectionLost))),
+            _ if core.lost_sessions != lost => Some(Err(CallError::Failed(Failure::ConnectionLost))),
+            _ if core.session.uncounted_frames() == 0 => Some(Ok(())),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(super) fn stats(&self) -> ClientStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let handlers = &self.handling.counters;
+        ClientStats {
+            session: self.look(|core| *core.session.stats()),
+            handlers_panicked: read(&handlers.panicked),
+            handlers_cut_off: read(&handlers.cut_off),
+            queries_refused: read(&handlers.refused),
+            links_too_large: read(&self.links_too_large),
+            links_violated: read(&self.links_violated),
+        }
+    }
+
+    /// The session is whole after every call, so a panic elsewhere leaves nothing half done in it.
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Takes out what the session says and brings it to whom it concerns.
+    fn drain(&mut self, now: Instant, events: &EventQueue<Event>) {
+        while let Some(action) = self.session.poll_action() {
+            self.actions.push_back(action);
+        }
+        if matches!(self.session.state(), State::Closed(_)) {
+            // They are gone once `Closed` is taken.
+            while let Some(message) = self.session.poll_message() {
+                self.last_messages.push_back(message);
+            }
+        }
+        while let Some(event) = self.session.poll_event() {
+            if let Some(event) = self.route(now, event) {
+                events.push(event);
+            }
+        }
+        for waiting in self.waiting.drain(..) {
+            // Whoever has stopped waiting does not mind.
+            let _ = waiting.send(());
+        }
+    }
+
+    /// What of an event is for the application.
+    fn route(&mut self, now: Instant, event: Out) -> Option<Event> {
+        match event {
+            Out::Acked { id } => self.tell(id, Outcome::Acked),
+            Out::Replied { id, body } => self.tell(id, Outcome::Replied(body)),
+            Out::Responded { id, status, cursor, body, round_trip } => {
+                self.tell(id, Outcome::Responded { status, cursor, body, round_trip });
+            }
+            Out::Failed { id, failure } => self.tell(id, Outcome::Failed(failure)),
+            Out::Query(query) if self.queries.len() < QUERIES => self.queries.push_back(query),
+            Out::Query(query) => self.session.reply(now, query.token, Err(Failure::Busy)),
+            Out::LoginCompleted { mode, rights, .. } => return Some(Event::LoginCompleted { mode, rights }),
+            Out::LoginRefused { code, cause, .. } => {
+                self.refused = Some((code, cause.clone()));
+                return Some(Event::LoginRefused { code, cause });
+            }
+            Out::ConnectionInterrupted { reason } => return Some(Event::ConnectionInterrupted { reason }),
+            Out::ConnectionRebuildStart => return Some(Event::ConnectionRebuildStart),
+            Out::RelogonCompleted { code, mode } => {
+                self.lost_sessions += u64::from(mode == Some(Mode::Fresh));
+                return Some(Event::RelogonCompleted { code, mode });
+            }
+            Out::Undeliverable { note, failure } => return Some(Event::Undeliverable { note, failure }),
+            Out::PreReply { status, body } => return Some(Event::PreReply { result: status.map(|()| body) }),
+            Out::BeingPushedOut => return Some(Event::BeingPushedOut),
+            Out::BeingKickedOut => return Some(Event::BeingKickedOut),
+            Out::GoAway { retry_after } => return Some(Event::GoAway { retry_after }),
+            Out::Closed { reason } => return Some(Event::Closed { reason }),
+            _ => {}
+        }
+        None
+    }
+
+    fn tell(&mut self, id: MessageId, outcome: Outcome) {
+        if let Some(waiting) = self.open.remove(&id) {
+            // Whoever has stopped waiting does not mind.
+            let _ = waiting.send(outcome);
+        }
+    }
+
+    /// Whether the session is over, and for what reason.
+    pub(super) fn closed(&self) -> Option<CloseReason> {
+        match self.session.state() {
+            State::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+/// What the dispatch of a client pulls from.
+pub(super) struct Post(pub(super) Arc<Shared>);
+
+impl Inbox for Post {
+    fn poll_message(&self) -> Option<Message> {
+        let message =
+            self.0.change(|core, _| core.last_messages.pop_front().or_else(|| core.session.poll_message()))?;
+        if !self.0.task_pulls.load(Ordering::Relaxed) {
+            // What was taken may be due to be told.
+            self.0.task.wake();
+        }
+        Some(message)
+    }
+
+    fn poll_query(&self) -> Option<IncomingQuery> {
+        self.0.change(|core, _| core.queries.pop_front())
+    }
+
+    fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>) {
+        self.0.command(|session, now| session.reply(now, token, result));
+    }
+}

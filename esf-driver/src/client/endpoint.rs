@@ -1,0 +1,111 @@
+//! The client's end of one link.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::Waker,
+};
+
+use bytes::Bytes;
+use esf_proto::{
+    client::{Action, Session, Transmit},
+    ids::LinkId,
+    time::Instant,
+};
+
+use super::core::{Post, Shared};
+use crate::{
+    dispatch::Dispatch,
+    endpoint::{Endpoint, LinkAction, Transport},
+};
+
+/// One link of a client's session.
+pub(super) struct ClientEndpoint {
+    shared: Arc<Shared>,
+    dispatch: Arc<Dispatch<Post>>,
+    link: LinkId,
+    max_message: usize,
+    /// Something arrived in this turn that may be for a handler.
+    arrived: bool,
+}
+
+impl ClientEndpoint {
+    pub(super) fn new(shared: Arc<Shared>, dispatch: Arc<Dispatch<Post>>, link: LinkId) -> Self {
+        let max_message = shared.look(|core| core.session.max_message());
+        Self { shared, dispatch, link, max_message, arrived: false }
+    }
+}
+
+impl Endpoint for ClientEndpoint {
+    fn handle_message(&mut self, _: Instant, message: Bytes) {
+        self.arrived = true;
+        self.max_message = self.shared.input(|session, now| {
+            session.handle_message(now, self.link, message);
+            session.max_message()
+        });
+    }
+
+    fn handle_text(&mut self, _: Instant) {
+        self.shared.input(|session, now| session.handle_text(now, self.link));
+    }
+
+    fn handle_transport(&mut self, _: Instant, transport: Transport) {
+        self.shared.input(|session, now| session.handle_transport(now, self.link, transport));
+        if std::mem::take(&mut self.arrived) {
+            self.shared.task_pulls.store(true, Ordering::Relaxed);
+            self.dispatch.pump();
+            self.shared.task_pulls.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn handle_closed(&mut self, _: Instant, code: Option<u16>) {
+        self.shared.input(|session, now| session.handle_link_closed(now, self.link, code));
+        self.dispatch.pump();
+    }
+
+    fn poll_transmit(&mut self, _: Instant) -> Option<Bytes> {
+        self.shared.input(|session, now| {
+            loop {
+                match session.poll_transmit(now)? {
+                    Transmit { link, frame } if link == self.link => return Some(frame),
+                    // The last word of a link that is gone already.
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    fn poll_action(&mut self) -> Option<LinkAction> {
+        self.shared.change(|core, _| match *core.actions.front()? {
+            Action::Close { link, reason } if link == self.link => {
+                core.actions.pop_front();
+                Some(LinkAction::Close { reason })
+            }
+            Action::Drop { link } if link == self.link => {
+                core.actions.pop_front();
+                Some(LinkAction::Drop)
+            }
+            // The session is about to have another link; this one is over, and the task goes on with that.
+            Action::Connect { .. } => Some(LinkAction::Drop),
+            Action::Close { .. } | Action::Drop { .. } => {
+                core.actions.pop_front();
+                None
+            }
+        })
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.shared.look(|core| core.session.poll_timeout().map(|(at, _)| at))
+    }
+
+    fn handle_timeout(&mut self, _: Instant) {
+        self.shared.input(Session::handle_timeout);
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        self.shared.task.register(waker);
+    }
+
+    fn max_message(&self) -> usize {
+        self.max_message
+    }
+}

@@ -1,0 +1,336 @@
+//! The handle of a server.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use esf_proto::{
+    failure::Failure,
+    ids::UserId,
+    server::{AppRequest, AppResponse},
+};
+use futures_channel::oneshot;
+use futures_util::{FutureExt as _, task::AtomicWaker};
+
+pub use crate::node::ServerEvent;
+pub use esf_proto::server::{Config, Relogin};
+
+mod accept;
+mod auth;
+mod builder;
+mod endpoint;
+mod stats;
+
+use self::{
+    auth::{AnyAuthenticator, PreQueryHandler},
+    endpoint::CellInbox,
+    stats::DriverCounters,
+};
+pub use self::{
+    auth::{Authenticator, Decision, LoginRequest},
+    builder::ServerBuilder,
+    stats::ServerStats,
+};
+use crate::{
+    dispatch::{Dispatch, Handling},
+    events::{EventQueue, Next},
+    http::Rules,
+    node::Node,
+    notify::Notify,
+    runtime::{Alarm, BoxStream, Listener, Runtime, within},
+};
+
+/// How long a shutdown takes at most, unless the caller says otherwise.
+pub const SHUT_DOWN_GRACE: Duration = Duration::from_secs(5);
+/// What of the grace is kept for closing those who did not leave by themselves.
+const CLOSING_SHARE: Duration = Duration::from_secs(1);
+/// When clients that were asked to leave may come back.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Logins and queries before login that the application decides about at the same time.
+const DECISIONS: usize = 256;
+
+/// A server: listeners and streams, and everybody who is logged in over them.
+///
+/// It is a handle: clones are the same server, on any thread. The server runs until it is shut down, whether or not a
+/// handle is left.
+#[derive(Clone)]
+pub struct Server(Arc<Shared>);
+
+/// What is served at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Esf,
+}
+
+/// What the handles, links and listeners of one server share.
+struct Shared {
+    node: Arc<Node>,
+    runtime: Arc<dyn Runtime>,
+    rules: Rules<Path>,
+    authenticator: Arc<dyn AnyAuthenticator>,
+    pre_query: Option<PreQueryHandler>,
+    handling: Arc<Handling>,
+    max_connections: usize,
+    coalesce: bool,
+    state: State,
+}
+
+/// What changes while a server runs.
+#[derive(Default)]
+struct State {
+    counters: DriverCounters,
+    connections: AtomicUsize,
+    decisions: AtomicUsize,
+    addresses: Mutex<Vec<SocketAddr>>,
+    dispatches: Mutex<HashMap<usize, Weak<Dispatch<CellInbox>>>>,
+    /// No more connections are taken.
+    stopping: AtomicBool,
+    /// Whoever is left is dropped.
+    cut_off: AtomicBool,
+    ended: AtomicBool,
+    changed: Notify,
+    events: EventQueue<ServerEvent>,
+    housekeeper: AtomicWaker,
+}
+
+/// Takes the events of a server.
+pub struct ServerEvents(Arc<Shared>);
+
+impl Server {
+    /// Listens on `address`, `host:port`, as often as wanted; port 0 takes a free one. The address is the one taken.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn listen(&self, address: &str) -> io::Result<SocketAddr> {
+        let listener = self.0.runtime.listen(address).await?;
+        self.serve(listener)
+    }
+
+    /// Accepts from a listener that is there already.
+    ///
+    /// # Errors
+    /// What the system says when it is asked for the address.
+    pub fn serve(&self, listener: Box<dyn Listener>) -> io::Result<SocketAddr> {
+        let address = listener.local_addr()?;
+        lock(&self.0.state.addresses).push(address);
+        self.spawn(self.0.clone().accept_from(listener));
+        Ok(address)
+    }
+
+    /// Serves a stream that was accepted elsewhere, or an in-memory one. The HTTP request is read from it.
+    pub fn serve_stream(&self, stream: BoxStream) {
+        self.spawn(self.0.clone().serve(stream, None));
+    }
+
+    /// Serves a WebSocket that was opened elsewhere, with the sub-protocol `esf.v1`: `read_ahead` is what was read of it
+    /// already.
+    pub fn serve_websocket(&self, stream: BoxStream, read_ahead: Vec<u8>) {
+        self.spawn(self.0.clone().serve_websocket(stream, read_ahead));
+    }
+
+    /// The address of the first listener.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        lock(&self.0.state.addresses).first().copied()
+    }
+
+    /// Takes no more connections, asks every client to leave, and closes whoever is left towards the end of `grace`.
+    /// Returns when all are gone, or when `grace` is over and the rest was dropped. [`SHUT_DOWN_GRACE`] is a good
+    /// choice.
+    ///
+    /// Dropping the future leaves the server where it is: no more connections are taken.
+    pub async fn shut_down(&self, grace: Duration) {
+        let Shared { node, runtime, state, .. } = &*self.0;
+        let end = runtime.now() + grace;
+        state.stopping.store(true, Ordering::SeqCst);
+        state.changed.notify();
+        node.drain(RETRY_AFTER);
+        self.0.wait_empty(grace.saturating_sub(CLOSING_SHARE.min(grace / 2))).await;
+        node.close();
+        self.0.wait_empty(end.since(runtime.now())).await;
+        state.cut_off.store(true, Ordering::SeqCst);
+        // Once more, so that every link that is left looks.
+        node.close();
+        state.ended.store(true, Ordering::SeqCst);
+        state.housekeeper.wake();
+    }
+
+    /// Ends every login of a user.
+    ///
+    /// # Errors
+    /// `Offline` if there is none.
+    pub fn kick_out(&self, user: &UserId) -> Result<(), Failure> {
+        self.0.node.kick_out(self.0.runtime.now(), user)
+    }
+
+    /// Whether a user is online.
+    #[must_use]
+    pub fn is_online(&self, user: &UserId) -> bool {
+        self.0.node.is_online(user)
+    }
+
+    /// What the server has counted and holds.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        let Shared { node, state, handling, .. } = &*self.0;
+        let handlers = &handling.counters;
+        let handlers = [
+            ("handlers_panicked", handlers.panicked.load(Ordering::Relaxed)),
+            ("handlers_cut_off", handlers.cut_off.load(Ordering::Relaxed)),
+            ("queries_to_server_refused", handlers.refused.load(Ordering::Relaxed)),
+            ("events_lost", node.events_lost()),
+        ];
+        ServerStats {
+            connections: state.connections.load(Ordering::SeqCst),
+            links: node.links(),
+            online: node.online(),
+            held_bytes: node.held_bytes(),
+            counters: node.counters().iter().chain(state.counters.iter()).chain(handlers).collect(),
+        }
+    }
+
+    /// The events of this server. There is one queue: two that look share what is in it. Nobody needs to look.
+    #[must_use]
+    pub fn events(&self) -> ServerEvents {
+        ServerEvents(self.0.clone())
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.runtime.spawn(Box::pin(task));
+    }
+}
+
+impl ServerEvents {
+    /// The next event; `None` once the server was shut down and the last one was taken. When nobody looked for a while,
+    /// the oldest were dropped and `Err` says how many.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<ServerEvent, Lagged>> {
+        match std::future::poll_fn(|cx| self.0.state.events.poll_next(cx)).await {
+            Next::Event(event) => Some(Ok(event)),
+            Next::Lagged(count) => Some(Err(Lagged(count))),
+            Next::Ended => None,
+        }
+    }
+}
+
+/// So many events were dropped because nobody took them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} events were dropped because nobody took them")]
+pub struct Lagged(pub u64);
+
+impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.state.stopping.load(Ordering::SeqCst)
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.state.cut_off.load(Ordering::Relaxed)
+    }
+
+    fn dispatches(&self) -> MutexGuard<'_, HashMap<usize, Weak<Dispatch<CellInbox>>>> {
+        lock(&self.state.dispatches)
+    }
+
+    /// Waits until there is no link any more, for `limit` at most.
+    async fn wait_empty(&self, limit: Duration) {
+        let empty = self.state.changed.until(|| self.node.links() == 0);
+        // Whether it is empty or the time is over, the shutdown goes on.
+        let _ = within(&*self.runtime, limit, empty).await;
+    }
+
+    /// What no link does: ends sessions whose clients did not come back, and passes on events.
+    async fn keep_house(self: Arc<Self>) {
+        let mut alarm = Alarm::new(&*self.runtime);
+        std::future::poll_fn(|cx| {
+            loop {
+                self.state.housekeeper.register(cx.waker());
+                self.node.register(cx.waker());
+                self.node.register_events(cx.waker());
+                let now = self.runtime.now();
+                if self.node.poll_timeout().is_some_and(|at| at <= now) {
+                    self.node.handle_timeout(now);
+                }
+                while let Some(event) = self.node.poll_event() {
+                    self.state.events.push(event);
+                }
+                if self.state.ended.load(Ordering::SeqCst) {
+                    return Poll::Ready(());
+                }
+                if alarm.poll(cx, now, self.node.poll_timeout()).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+        self.state.events.end();
+    }
+
+    /// Asks the application about a login, or passes it a query before login.
+    fn ask_application(self: &Arc<Self>, request: AppRequest, answer: oneshot::Sender<AppResponse>) {
+        if self.state.decisions.fetch_add(1, Ordering::SeqCst) >= DECISIONS {
+            self.state.decisions.fetch_sub(1, Ordering::SeqCst);
+            self.state.counters.logins_put_off.fetch_add(1, Ordering::Relaxed);
+            // A link that is gone does not mind.
+            let _ = answer.send(match request {
+                AppRequest::Authenticate(_) => AppResponse::Later { retry_after: RETRY_AFTER },
+                AppRequest::PreQuery { .. } => AppResponse::PreReply(Err(Failure::Busy)),
+            });
+            return;
+        }
+        self.runtime.spawn(Box::pin(self.clone().decide(request, answer)));
+    }
+
+    async fn decide(self: Arc<Self>, request: AppRequest, answer: oneshot::Sender<AppResponse>) {
+        let is_login = matches!(request, AppRequest::Authenticate(_));
+        let decide = async {
+            match request {
+                AppRequest::Authenticate(login) => self.authenticator.authenticate(login).await.into(),
+                AppRequest::PreQuery { info_type, body } => AppResponse::PreReply(match &self.pre_query {
+                    Some(pre_query) => pre_query(info_type, body).await,
+                    None => Err(Failure::Unsupported),
+                }),
+            }
+        };
+        let caught = AssertUnwindSafe(decide).catch_unwind();
+        let decided = within(&*self.runtime, self.node.config().login_timeout, caught).await;
+        self.state.decisions.fetch_sub(1, Ordering::SeqCst);
+        let response = match decided {
+            Some(Ok(response)) => response,
+            Some(Err(_)) => {
+                // The panic itself was reported by the panic hook.
+                tracing::error!("an authenticator or a handler of queries before login panicked");
+                self.state.counters.authenticators_panicked.fetch_add(1, Ordering::Relaxed);
+                if is_login {
+                    AppResponse::Later { retry_after: RETRY_AFTER }
+                } else {
+                    AppResponse::PreReply(Err(Failure::HandlerFailed))
+                }
+            }
+            // The link's own time for the login is over as well.
+            None => return,
+        };
+        // A link that is gone does not mind.
+        let _ = answer.send(response);
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.local_addr()).field("node", &self.0.node).finish()
+    }
+}
+
+/// What these locks protect is whole after every step, so a panic elsewhere leaves nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

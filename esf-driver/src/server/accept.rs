@@ -1,0 +1,175 @@
+//! From an accepted stream to a link that runs.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
+
+use esf_proto::time::Instant;
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
+use tungstenite::protocol::Role;
+
+use super::{Path, Shared, endpoint::ServerEndpoint};
+use crate::{
+    bridge::Bridge,
+    endpoint::Endpoint as _,
+    head::{Head, read_head},
+    http::{Refusal, Verdict, judge, may_be_request},
+    link::{Fault, Link},
+    runtime::{BoxStream, Listener, sleep_until, within},
+    socket::Socket,
+};
+
+/// How long to wait after the system could not accept, at first and at most. It has run out of something that takes a
+/// while to come back.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How long a refusal may take to go out.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// A connection that counts while it is there.
+struct Connection(Arc<Shared>);
+
+impl Connection {
+    /// Counts one more, and says whether that is too many.
+    fn enter(shared: &Arc<Shared>) -> (Self, bool) {
+        let before = shared.state.connections.fetch_add(1, Ordering::SeqCst);
+        (Self(shared.clone()), before >= shared.max_connections)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.state.connections.fetch_sub(1, Ordering::SeqCst);
+        self.0.state.changed.notify();
+    }
+}
+
+impl Shared {
+    /// Accepts until the server shuts down.
+    pub(super) async fn accept_from(self: Arc<Self>, mut listener: Box<dyn Listener>) {
+        let mut backoff = BACKOFF.0;
+        while let Some(accepted) = self.next_of(&mut *listener).await {
+            match accepted {
+                Ok((stream, from)) => {
+                    backoff = BACKOFF.0;
+                    self.runtime.spawn(Box::pin(self.clone().serve(stream, Some(from))));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, wait = ?backoff, "cannot accept a connection");
+                    self.state.counters.accept_errors.fetch_add(1, Ordering::Relaxed);
+                    sleep_until(&*self.runtime, self.runtime.now() + backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                }
+            }
+        }
+    }
+
+    /// What the listener accepts next; `None` when the server shuts down.
+    async fn next_of(&self, listener: &mut dyn Listener) -> Option<io::Result<(BoxStream, SocketAddr)>> {
+        let mut accept = listener.accept();
+        std::future::poll_fn(|cx| {
+            if self.state.changed.poll(cx, || self.is_stopping()).is_ready() {
+                return Poll::Ready(None);
+            }
+            accept.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// Does the HTTP part of a stream, then runs its link.
+    pub(super) async fn serve(self: Arc<Self>, stream: BoxStream, from: Option<SocketAddr>) {
+        let accepted = self.runtime.now();
+        let (connection, too_many) = Connection::enter(&self);
+        if too_many || self.is_stopping() {
+            return self.refuse(stream, Refusal::Full, &Refusal::Full.answer()).await;
+        }
+        let limit = self.node.config().login_timeout;
+        match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream))).await {
+            Some(Ok(Some((stream, rest, Path::Esf)))) => {
+                // Boxed where it begins, so that the state of the handshake does not weigh on every link.
+                Box::pin(self.run_link(stream, rest, accepted)).await;
+            }
+            Some(Ok(None)) => {}
+            Some(Err(error)) => tracing::debug!(?from, %error, "a connection ended before it was one"),
+            None => {
+                tracing::debug!(?from, "a handshake did not end in time");
+                self.state.counters.handshakes_timed_out.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(connection);
+    }
+
+    /// Runs the link of a WebSocket that was opened elsewhere.
+    pub(super) async fn serve_websocket(self: Arc<Self>, stream: BoxStream, read_ahead: Vec<u8>) {
+        let (connection, _) = Connection::enter(&self);
+        let accepted = self.runtime.now();
+        Box::pin(self.run_link(stream, read_ahead, accepted)).await;
+        drop(connection);
+    }
+
+    /// Reads the request and answers it. `None`: it was refused.
+    async fn shake_hands(&self, mut stream: BoxStream) -> io::Result<Option<(BoxStream, Vec<u8>, Path)>> {
+        let (verdict, rest) = match read_head(&mut stream, may_be_request).await? {
+            Head::Whole { head, rest } => (judge(&head, &self.rules), rest),
+            Head::TooLarge => (refuse(Refusal::HeadTooLarge), Vec::new()),
+            Head::Hopeless => (refuse(Refusal::Malformed), Vec::new()),
+        };
+        match verdict {
+            Verdict::Upgrade { path, answer } => {
+                stream.write_all(answer.as_bytes()).await?;
+                stream.flush().await?;
+                Ok(Some((stream, rest, path)))
+            }
+            Verdict::Refuse { refusal, answer } => {
+                self.refuse(stream, refusal, &answer).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says no, and waits a moment for the other side to have read it: a close with bytes unread is a reset, which would
+    /// take the answer with it.
+    async fn refuse(&self, mut stream: BoxStream, refusal: Refusal, answer: &str) {
+        tracing::debug!(?refusal, "a request was refused");
+        self.state.counters.refused(refusal);
+        let say = async {
+            stream.write_all(answer.as_bytes()).await?;
+            stream.close().await?;
+            let mut left = [0; 1024];
+            while stream.read(&mut left).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whoever does not listen is not told.
+        let _ = within(&*self.runtime, REFUSAL, say).await;
+    }
+
+    async fn run_link(self: &Arc<Self>, stream: BoxStream, rest: Vec<u8>, accepted: Instant) {
+        let endpoint = ServerEndpoint::new(self.clone(), accepted);
+        let socket = Socket::new(Bridge::new(stream), rest, Role::Server, endpoint.max_message());
+        let end = Link::new(socket, endpoint, self.runtime.clone(), self.coalesce).run().await;
+        match end.fault {
+            Some(Fault::TooLarge) => self.state.counters.messages_too_large.fetch_add(1, Ordering::Relaxed),
+            Some(Fault::Violation) => self.state.counters.websocket_violations.fetch_add(1, Ordering::Relaxed),
+            None => 0,
+        };
+    }
+}
+
+fn refuse<P>(refusal: Refusal) -> Verdict<P> {
+    Verdict::Refuse { refusal, answer: refusal.answer() }
+}
+
+/// Whether an error of `accept` is about the one connection that would have been accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+    )
+}

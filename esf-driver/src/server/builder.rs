@@ -1,0 +1,196 @@
+//! What is decided before a server starts.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use esf_proto::{failure::Failure, ids::InstanceId, server::Config, time::UnixMillis, wire::SUBPROTOCOL};
+
+use super::{
+    Path, Server, Shared, State,
+    auth::{AnyAuthenticator, Authenticator, Decision, LoginRequest, PreQueryHandler},
+};
+use crate::{
+    client::HANDLER_LIMIT,
+    dispatch::{Gates, HandlerCounters, Handling},
+    handler::{AnyHandler, Handler},
+    http::{Origins, Rules},
+    node::{Inputs, Node},
+    random,
+    runtime::Runtime,
+};
+
+/// Sessions whose messages to the server are handled at the same time.
+const SOURCES: usize = 1024;
+/// Queries to the server that are handled at the same time.
+const QUERIES: usize = 4096;
+/// Connections at the same time, if nobody says otherwise.
+const CONNECTIONS: usize = 100_000;
+
+/// Builds a [`Server`]. An adapter gives one out with its runtime.
+#[must_use = "a server that is not started serves nobody"]
+pub struct ServerBuilder {
+    runtime: Arc<dyn Runtime>,
+    config: Config,
+    authenticator: Arc<dyn AnyAuthenticator>,
+    pre_query: Option<PreQueryHandler>,
+    handler: Arc<dyn AnyHandler>,
+    handler_limit: Duration,
+    origins: Origins,
+    max_connections: usize,
+    coalesce: bool,
+}
+
+impl ServerBuilder {
+    /// A server on `runtime` that lets nobody in.
+    pub fn new(runtime: Arc<dyn Runtime>) -> Self {
+        let mut config = Config::default();
+        if let Some(memory) = total_memory() {
+            config.global_budget = memory / 4;
+        }
+        Self {
+            runtime,
+            config,
+            authenticator: Arc::new(async |_: LoginRequest| Decision::refuse("this server lets nobody in")),
+            pre_query: None,
+            handler: Arc::new(()),
+            handler_limit: HANDLER_LIMIT,
+            origins: Origins::default(),
+            max_connections: CONNECTIONS,
+            coalesce: false,
+        }
+    }
+
+    /// The settings of the protocol. By default all are the protocol's, and all sessions together may hold a quarter of
+    /// the machine's memory.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes settings of the protocol.
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Who may log in.
+    pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Arc::new(authenticator);
+        self
+    }
+
+    /// Lets every name in without a credential: for trials and trusted networks.
+    pub fn open(self) -> Self {
+        self.authenticator(async |_: LoginRequest| Decision::accept())
+    }
+
+    /// Answers queries before login. Without it they are `Unsupported`.
+    pub fn pre_query<F, R>(mut self, answer: F) -> Self
+    where
+        F: Fn(u32, Bytes) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+    {
+        self.pre_query = Some(Box::new(move |info_type, body| Box::pin(answer(info_type, body))));
+        self
+    }
+
+    /// Handles what is sent to the server itself. Without a handler messages are dropped and queries fail.
+    pub fn handler(mut self, handler: impl Handler) -> Self {
+        self.handler = Arc::new(handler);
+        self
+    }
+
+    /// How long a handler may take before it is dropped. 5 minutes by default.
+    pub fn handler_limit(mut self, limit: Duration) -> Self {
+        self.handler_limit = limit;
+        self
+    }
+
+    /// Lets web pages of this origin connect, beside those of this machine. `*` lets every page connect.
+    pub fn allow_origin(mut self, origin: &str) -> Self {
+        self.origins.allow(origin);
+        self
+    }
+
+    /// How many connections to take at the same time; the others are told to come later. 100,000 by default.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Puts frames that are ready at the same time into one WebSocket message. Off by default.
+    pub fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
+        self
+    }
+
+    /// Starts the server without a listener: for streams that are accepted elsewhere.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn start(self) -> io::Result<Server> {
+        let random = || random::u64().ok_or_else(|| io::Error::other("the system gave no random numbers"));
+        let inputs = Inputs {
+            instance: InstanceId(random()?),
+            keys: (random()?, random()?),
+            secrets: Box::new(|| {
+                let mut secret = [0; 16];
+                // It gave some above. Without them nobody could log in safely, so the login ends here.
+                random::fill(&mut secret).expect("the system gives random numbers");
+                secret
+            }),
+            wall: Box::new(wall_clock),
+        };
+        let handling = Arc::new(Handling {
+            handler: self.handler,
+            runtime: self.runtime.clone(),
+            gates: Gates::new(SOURCES, QUERIES),
+            limit: self.handler_limit,
+            counters: HandlerCounters::default(),
+        });
+        let shared = Arc::new(Shared {
+            node: Node::new(self.config, inputs),
+            runtime: self.runtime,
+            rules: Rules { paths: vec![("/", SUBPROTOCOL, Path::Esf)], origins: self.origins },
+            authenticator: self.authenticator,
+            pre_query: self.pre_query,
+            handling,
+            max_connections: self.max_connections,
+            coalesce: self.coalesce,
+            state: State::default(),
+        });
+        shared.runtime.spawn(Box::pin(shared.clone().keep_house()));
+        Ok(Server(shared))
+    }
+
+    /// Starts the server and listens on `address`, `host:port`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// What the system says about the address, or that it has no random numbers.
+    pub async fn listen(self, address: &str) -> io::Result<Server> {
+        let server = self.start()?;
+        match server.listen(address).await {
+            Ok(_) => Ok(server),
+            Err(error) => {
+                server.shut_down(Duration::ZERO).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn wall_clock() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The machine's memory in bytes, where the system tells it in a file.
+fn total_memory() -> Option<usize> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
+}

@@ -1,0 +1,194 @@
+//! A link's end at the server, with what it has for the server's application.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use bytes::Bytes;
+use esf_proto::{
+    failure::Failure,
+    server::AppResponse,
+    session::inbound::{IncomingQuery, Message, QueryToken},
+    time::Instant,
+};
+use futures_channel::oneshot;
+use futures_util::{FutureExt as _, task::AtomicWaker};
+
+use super::Shared;
+use crate::{
+    dispatch::{Dispatch, Inbox},
+    endpoint::{Endpoint, LinkAction, Transport},
+    node::{Cell, Conn},
+};
+
+/// One link of a server.
+pub(super) struct ServerEndpoint {
+    conn: Conn,
+    shared: Arc<Shared>,
+    /// Where the application's answer to the login or to the query before it will be.
+    answer: Option<oneshot::Receiver<AppResponse>>,
+    task: Waker,
+    work: Arc<Work>,
+    dispatch: Option<Arc<Dispatch<CellInbox>>>,
+}
+
+impl ServerEndpoint {
+    pub(super) fn new(shared: Arc<Shared>, accepted: Instant) -> Self {
+        Self {
+            conn: Conn::accept(&shared.node, accepted),
+            shared,
+            answer: None,
+            task: Waker::noop().clone(),
+            work: Arc::default(),
+            dispatch: None,
+        }
+    }
+
+    /// Brings the application what came for it, and the link what the application says.
+    fn serve_application(&mut self, now: Instant) {
+        while self.poll_answer(now).is_ready() {
+            let Some(request) = self.conn.poll_request() else { break };
+            let (answer, will_be) = oneshot::channel();
+            self.answer = Some(will_be);
+            self.shared.ask_application(request, answer);
+        }
+        let Some(cell) = self.conn.cell() else { return };
+        if self.dispatch.is_none() {
+            self.dispatch = Some(self.shared.dispatch_of(cell));
+            self.work.arrived.store(true, Ordering::Relaxed);
+        }
+        if self.work.arrived.swap(false, Ordering::Relaxed) {
+            cell.register_application(&Waker::from(self.work.clone()));
+            if let Some(dispatch) = &self.dispatch {
+                dispatch.pump();
+            }
+        }
+    }
+
+    /// Ready while no answer is awaited.
+    fn poll_answer(&mut self, now: Instant) -> Poll<()> {
+        let Some(answer) = &mut self.answer else { return Poll::Ready(()) };
+        match answer.poll_unpin(&mut Context::from_waker(&self.task)) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(response)) => self.conn.handle_response(now, response),
+            // It will not come. The login's time runs out.
+            Poll::Ready(Err(oneshot::Canceled)) => {}
+        }
+        self.answer = None;
+        Poll::Ready(())
+    }
+}
+
+impl Endpoint for ServerEndpoint {
+    fn handle_message(&mut self, now: Instant, message: Bytes) {
+        self.conn.handle_message(now, message);
+    }
+
+    fn handle_text(&mut self, now: Instant) {
+        self.conn.handle_text(now);
+    }
+
+    fn handle_transport(&mut self, now: Instant, transport: Transport) {
+        self.conn.handle_transport(now, transport);
+        self.serve_application(now);
+    }
+
+    fn handle_closed(&mut self, now: Instant, code: Option<u16>) {
+        self.conn.handle_closed(now, code);
+    }
+
+    fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        self.conn.poll_transmit(now)
+    }
+
+    fn poll_action(&mut self) -> Option<LinkAction> {
+        if self.shared.is_cut_off() { Some(LinkAction::Drop) } else { self.conn.poll_action() }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.conn.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.conn.handle_timeout(now);
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        self.conn.register(waker);
+        self.work.task.register(waker);
+        self.task.clone_from(waker);
+    }
+
+    fn max_message(&self) -> usize {
+        self.conn.max_message()
+    }
+}
+
+/// Remembers that a session has something for the application. A session wakes under its own lock, so nothing may be
+/// pulled right there.
+#[derive(Default)]
+struct Work {
+    arrived: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Work {
+    fn wake(self: Arc<Self>) {
+        self.arrived.store(true, Ordering::Relaxed);
+        self.task.wake();
+    }
+}
+
+/// What the dispatch of one session pulls from. It outlives the session's links, so that order holds across them.
+pub(super) struct CellInbox {
+    cell: Arc<Cell>,
+    shared: Arc<Shared>,
+}
+
+impl Inbox for CellInbox {
+    fn poll_message(&self) -> Option<Message> {
+        self.cell.poll_message()
+    }
+
+    fn poll_query(&self) -> Option<IncomingQuery> {
+        self.cell.poll_query()
+    }
+
+    fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>) {
+        self.cell.reply(token, result.as_deref().map_err(|failure| *failure));
+    }
+}
+
+impl Drop for CellInbox {
+    fn drop(&mut self) {
+        let mut dispatches = self.shared.dispatches();
+        let key = key(&self.cell);
+        // Another one may have taken the place already.
+        if dispatches.get(&key).is_some_and(|dispatch| dispatch.strong_count() == 0) {
+            dispatches.remove(&key);
+        }
+    }
+}
+
+impl Shared {
+    /// The dispatch of a session: the one that there is, while a link or a handler holds it.
+    fn dispatch_of(self: &Arc<Self>, cell: &Arc<Cell>) -> Arc<Dispatch<CellInbox>> {
+        let mut dispatches = self.dispatches();
+        let known = dispatches.get(&key(cell)).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let inbox = CellInbox { cell: cell.clone(), shared: self.clone() };
+            let dispatch = Dispatch::new(inbox, self.handling.clone());
+            dispatches.insert(key(cell), Arc::downgrade(&dispatch));
+            dispatch
+        })
+    }
+}
+
+/// A cell's address is its own while a dispatch holds it.
+fn key(cell: &Arc<Cell>) -> usize {
+    Arc::as_ptr(cell).addr()
+}
