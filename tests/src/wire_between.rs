@@ -46,6 +46,10 @@ pub struct Wire {
     pub hold_up: bool,
     /// Nothing reaches the client: it stopped reading.
     pub hold_down: bool,
+    /// So many more items reach the server, then none; `None` for all.
+    pub pass_up: Option<usize>,
+    /// So many more items reach the client, then none; `None` for all.
+    pub pass_down: Option<usize>,
     /// The client has done with this link.
     pub client_gone: bool,
     /// What the server sees of the transport.
@@ -62,10 +66,20 @@ impl Wire {
             down: VecDeque::new(),
             hold_up: false,
             hold_down: false,
+            pass_up: None,
+            pass_down: None,
             client_gone: false,
             transport: Transport::default(),
             client: Transport::default(),
         }
+    }
+
+    pub(crate) fn next_up(&mut self) -> Option<Up> {
+        if self.hold_up { None } else { next(&mut self.up, &mut self.pass_up) }
+    }
+
+    pub(crate) fn next_down(&mut self) -> Option<Down> {
+        if self.hold_down { None } else { next(&mut self.down, &mut self.pass_down) }
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -75,5 +89,17 @@ impl Wire {
 
     pub(crate) fn push_down(&mut self, frame: Bytes) {
         self.down.push_back(Down::Message(frame));
+    }
+}
+
+fn next<T>(queue: &mut VecDeque<T>, pass: &mut Option<usize>) -> Option<T> {
+    match pass {
+        Some(0) => None,
+        Some(left) => {
+            let item = queue.pop_front()?;
+            *left -= 1;
+            Some(item)
+        }
+        None => queue.pop_front(),
     }
 }

@@ -4,7 +4,15 @@
 //! simulated is the transport between them: it holds whole messages, and a test may hold, cut or lose them. Nothing
 //! here sleeps.
 
-use std::{collections::BTreeMap, sync::Arc, task::Waker, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::Waker,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use esf_driver::{
@@ -23,6 +31,9 @@ use esf_proto::{
 };
 
 use crate::wire_between::{Down, Up, Wire};
+
+/// The wall clock when a world begins, in ms. It passes with the virtual time, also over a restart of the server.
+const WALL_AT_START: u64 = 1_700_000_000_000;
 
 /// Names a client of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +66,7 @@ pub struct Engine {
     pub answering: Answering,
     /// Whether it may connect at present.
     pub network: bool,
+    dead: bool,
 }
 
 /// The whole.
@@ -76,6 +88,7 @@ pub struct World {
     links: BTreeMap<(Who, LinkId), Wire>,
     config: ServerConfig,
     lives: u64,
+    wall: Arc<AtomicU64>,
 }
 
 impl World {
@@ -88,9 +101,10 @@ impl World {
     /// A server with these settings.
     #[must_use]
     pub fn with(config: ServerConfig) -> Self {
+        let wall = Arc::new(AtomicU64::new(WALL_AT_START));
         Self {
             now: Instant::from_micros(1_000_000),
-            node: node(config.clone(), 1),
+            node: node(config.clone(), 1, &wall),
             inbox: Vec::new(),
             answering: Answering::Echo,
             authenticates: true,
@@ -100,7 +114,15 @@ impl World {
             links: BTreeMap::new(),
             config,
             lives: 1,
+            wall,
         }
+    }
+
+    /// A server whose sessions wait only so long for their clients, so that a test comes to a fresh login before the
+    /// times to live of what it sends are over.
+    #[must_use]
+    pub fn with_resume_window(window: Duration) -> Self {
+        Self::with(ServerConfig { resume_window: window, ..ServerConfig::default() })
     }
 
     // Clients.
@@ -134,6 +156,7 @@ impl World {
             takes: true,
             answering: Answering::Echo,
             network: true,
+            dead: false,
         });
         Who(self.engines.len() - 1)
     }
@@ -200,6 +223,24 @@ impl World {
     pub fn send_certainly(&mut self, from: Who, to: &str, text: &str) -> MessageId {
         let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
         self.session(from).send_certainly(now, &user(to), 1, body, None).expect("room for a certain send")
+    }
+
+    /// A certain send with a time to live of its own.
+    pub fn send_certainly_to(&mut self, from: Who, to: &To, text: &str, ttl: Duration) -> MessageId {
+        let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
+        self.session(from).send_certainly(now, to, 1, body, Some(ttl)).expect("room for a certain send")
+    }
+
+    /// A plain send as the options say.
+    pub fn send_to(&mut self, from: Who, to: &To, text: &str, options: SendOptions) {
+        let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
+        self.session(from).send(now, to, 1, body, options).expect("room for a send");
+    }
+
+    /// A query with a time to live of its own.
+    pub fn query_to(&mut self, from: Who, to: &To, text: &str, ttl: Duration) -> MessageId {
+        let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
+        self.session(from).query(now, to, 1, body, Some(ttl)).expect("room for a query")
     }
 
     /// A query with the default time to live.
@@ -281,7 +322,43 @@ impl World {
         self.links.clear();
         self.cells.clear();
         self.lives += 1;
-        self.node = node(self.config.clone(), self.lives);
+        self.node = node(self.config.clone(), self.lives, &self.wall);
+    }
+
+    /// The network between a client and the server is gone: both ends know, and attempts to connect fail until
+    /// [`World::back`].
+    pub fn away(&mut self, who: Who) {
+        self.engine(who).network = false;
+        self.cut(who);
+    }
+
+    /// The network is there again; the client's next attempt succeeds.
+    pub fn back(&mut self, who: Who) {
+        self.engine(who).network = true;
+    }
+
+    /// The server gives the client's link up; the client does not know, and nothing that it sends arrives.
+    pub fn server_gives_up(&mut self, who: Who) {
+        let now = self.now;
+        let Some((_, wire)) = self.present(who) else { return };
+        wire.down.clear();
+        if let Some(mut conn) = wire.conn.take() {
+            conn.handle_closed(now, None);
+        }
+    }
+
+    /// The client's process dies: nothing of the engine is left, and the server does not know.
+    pub fn die(&mut self, who: Who) {
+        if let Some((_, wire)) = self.present(who) {
+            wire.client_gone = true;
+            wire.down.clear();
+        }
+        self.engines[who.0].dead = true;
+    }
+
+    /// Sets the wall clock, in ms since the epoch; it goes on from there.
+    pub fn set_wall(&mut self, ms: u64) {
+        self.wall.store(ms, Relaxed);
     }
 
     fn present(&mut self, who: Who) -> Option<(LinkId, &mut Wire)> {
@@ -315,23 +392,45 @@ impl World {
         while let Some(next) = self.next_timeout().filter(|next| *next <= end) {
             at_this_time = if next <= self.now { at_this_time + 1 } else { 0 };
             assert!(at_this_time < 10, "a timer does not let time pass: {:?}", self.who_is_next());
-            self.now = self.now.max(next);
+            self.pass_to(self.now.max(next));
             self.fire();
             self.run();
         }
-        self.now = end;
+        self.pass_to(end);
         self.run();
     }
 
     /// Time jumps, as in a process that slept: every timer fires as late as that.
     pub fn jump(&mut self, duration: Duration) {
-        self.now = self.now + duration;
+        self.pass_to(self.now + duration);
         self.fire();
         self.run();
     }
 
+    /// Lets time pass until the client is logged in.
+    ///
+    /// # Panics
+    /// If that takes over two minutes.
+    pub fn until_online(&mut self, who: Who) {
+        for _ in 0..1_200 {
+            self.run();
+            if self.is_online(who) {
+                return;
+            }
+            self.advance(Duration::from_millis(100));
+        }
+        panic!("the client does not come online: {:?}", self.session(who).state());
+    }
+
+    fn pass_to(&mut self, now: Instant) {
+        let passed = now.since(self.now).as_millis();
+        self.wall.fetch_add(u64::try_from(passed).expect("a time of day"), Relaxed);
+        self.now = now;
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
-        let engines = self.engines.iter().filter_map(|engine| engine.session.poll_timeout()).map(|(at, _)| at);
+        let living = self.engines.iter().filter(|engine| !engine.dead);
+        let engines = living.filter_map(|engine| engine.session.poll_timeout()).map(|(at, _)| at);
         let conns = self.links.values().filter_map(|wire| wire.conn.as_ref()).filter_map(Endpoint::poll_timeout);
         engines.chain(conns).chain(self.node.poll_timeout()).min()
     }
@@ -352,7 +451,7 @@ impl World {
                 conn.handle_timeout(now);
             }
         }
-        for engine in &mut self.engines {
+        for engine in self.engines.iter_mut().filter(|engine| !engine.dead) {
             if engine.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
                 engine.session.handle_timeout(now);
             }
@@ -378,6 +477,9 @@ impl World {
     fn turn_of_client(&mut self, who: Who) -> bool {
         let now = self.now;
         let engine = &mut self.engines[who.0];
+        if engine.dead {
+            return false;
+        }
         let mut moved = false;
         while let Some(transmit) = engine.session.poll_transmit(now) {
             moved = true;
@@ -433,8 +535,7 @@ impl World {
         let Some(mut conn) = wire.conn.take() else { return false };
         let mut moved = false;
         conn.register(Waker::noop());
-        while !wire.hold_up {
-            let Some(up) = wire.up.pop_front() else { break };
+        while let Some(up) = wire.next_up() {
             moved = true;
             match up {
                 Up::Message(message) => {
@@ -492,11 +593,11 @@ impl World {
         let now = self.now;
         let engine = &mut self.engines[who.0];
         let Some(wire) = self.links.get_mut(&(who, id)) else { return false };
-        if wire.hold_down || wire.client_gone {
+        if wire.client_gone {
             return false;
         }
         let mut moved = false;
-        while let Some(down) = wire.down.pop_front() {
+        while let Some(down) = wire.next_down() {
             moved = true;
             match down {
                 Down::Message(message) => {
@@ -604,8 +705,9 @@ pub fn client_config(name: &str) -> ClientConfig {
     ClientConfig::new(UserId::parse(name, 255).expect("a user name"))
 }
 
-fn node(config: ServerConfig, life: u64) -> Arc<Node> {
+fn node(config: ServerConfig, life: u64, wall: &Arc<AtomicU64>) -> Arc<Node> {
     let mut secret = u128::from(life) << 64;
+    let wall = wall.clone();
     Node::new(
         config,
         Inputs {
@@ -615,8 +717,7 @@ fn node(config: ServerConfig, life: u64) -> Arc<Node> {
                 secret += 1;
                 secret.to_le_bytes()
             }),
-            // The wall clock stands still, so that only the hub's own order decides about login numbers.
-            wall: Box::new(|| UnixMillis(1_000)),
+            wall: Box::new(move || UnixMillis(wall.load(Relaxed))),
         },
     )
 }
