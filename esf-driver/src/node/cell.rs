@@ -24,6 +24,7 @@ use super::{Node, lock};
 #[derive(Debug)]
 pub struct Cell {
     id: SessionId,
+    origin: SessionId,
     engine: Engine,
     rights: Rights,
     session: Mutex<Session>,
@@ -42,6 +43,7 @@ impl Cell {
     pub(super) fn new(session: Session, outbox: Outbox) -> Arc<Self> {
         Arc::new(Self {
             id: session.id(),
+            origin: session.origin(),
             engine: session.engine().clone(),
             rights: session.rights(),
             session: Mutex::new(session),
@@ -95,7 +97,7 @@ impl Cell {
     // The node.
 
     pub(super) fn party<'a>(&'a self, handle: &'a Arc<Self>) -> Party<'a, Arc<Self>> {
-        Party { session: self.id, engine: &self.engine, rights: self.rights, handle }
+        Party { session: self.id, origin: self.origin, engine: &self.engine, rights: self.rights, handle }
     }
 
     /// Runs `visit` on the session and its outbox, then carries out what the session wants: commands under its lock, so

@@ -227,6 +227,7 @@ impl Conn {
     fn new_cell(&self, claim: &LoginClaim, secret: ResumeSecret, entry: Entry) -> Arc<Cell> {
         let new = NewSession {
             id: entry.session,
+            origin: entry.origin,
             engine: claim.engine.clone(),
             attempt: claim.attempt,
             rights: claim.rights,

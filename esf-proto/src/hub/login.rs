@@ -47,6 +47,8 @@ pub enum Place<H> {
 pub struct Entry {
     /// Its id.
     pub session: SessionId,
+    /// The first session of its engine that is remembered: its own id if there is none.
+    pub origin: SessionId,
     /// Its login number.
     pub number: u64,
     /// What the engine has sent to the server before.
@@ -132,7 +134,7 @@ impl<H: Clone> Hub<H> {
         let number = if claim.interactive || told == 0 { known.max(told).saturating_add(1).max(wall.0) } else { told };
         let gone: Vec<SessionId> = rivals.iter().map(|login| login.session).collect();
         let entry = self.entry(claim, number);
-        let session = entry.session;
+        let (session, origin) = (entry.session, entry.origin);
         let handle = make(entry);
         let mut replaced = Vec::new();
         let person = self.person(&engine.user);
@@ -143,7 +145,7 @@ impl<H: Clone> Hub<H> {
             }
             !goes
         });
-        person.devices.push(login_of(claim, session, number, handle.clone()));
+        person.devices.push(login_of(claim, session, origin, number, handle.clone()));
         for window in replaced.iter().filter_map(|(_, window)| *window) {
             self.windows.remove(&window);
         }
@@ -157,16 +159,18 @@ impl<H: Clone> Hub<H> {
             return Place::TooMany;
         }
         let entry = self.entry(claim, claim.login_number);
-        let session = entry.session;
+        let login = (entry.session, entry.origin, entry.number);
         let handle = make(entry);
-        self.person(&claim.engine.user).commands.push(login_of(claim, session, claim.login_number, handle.clone()));
+        let login = login_of(claim, login.0, login.1, login.2, handle.clone());
+        self.person(&claim.engine.user).commands.push(login);
         Place::New { handle, replaced: Vec::new() }
     }
 
     fn entry(&mut self, claim: &LoginClaim, number: u64) -> Entry {
         let session = SessionId(self.next_session);
         self.next_session += 1;
-        Entry { session, number, dedupe: self.memory.take_dedupe(&claim.engine) }
+        let (origin, dedupe) = self.memory.take(&claim.engine).unwrap_or((session, Dedupe::default()));
+        Entry { session, origin, number, dedupe }
     }
 
     fn person(&mut self, user: &UserId) -> &mut Person<H> {
@@ -175,9 +179,10 @@ impl<H: Clone> Hub<H> {
     }
 }
 
-fn login_of<H>(claim: &LoginClaim, session: SessionId, number: u64, handle: H) -> Login<H> {
+fn login_of<H>(claim: &LoginClaim, session: SessionId, origin: SessionId, number: u64, handle: H) -> Login<H> {
     Login {
         session,
+        origin,
         device: claim.engine.device,
         instance: claim.engine.instance,
         attempt: claim.attempt,

@@ -3,7 +3,12 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
-use crate::{ids::Engine, server::Config, session::dedupe::Dedupe, time::Instant};
+use crate::{
+    ids::{Engine, SessionId},
+    server::Config,
+    session::dedupe::Dedupe,
+    time::Instant,
+};
 
 /// The least time that the last attempt of an engine is kept.
 const KEEP: Duration = Duration::from_secs(60);
@@ -20,26 +25,33 @@ pub(super) struct Memory {
 #[derive(Debug)]
 struct Remembered {
     until: Instant,
+    origin: SessionId,
     attempt: u32,
     pushed_out_until: Option<Instant>,
     dedupe: Dedupe,
 }
 
+/// What a session leaves when it ends.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// The engine's first session.
+    pub(super) origin: SessionId,
+    /// The highest attempt seen.
+    pub(super) attempt: u32,
+    /// Whether it was pushed out.
+    pub(super) pushed_out: bool,
+    /// What the engine has sent to the server.
+    pub(super) dedupe: Dedupe,
+}
+
 impl Memory {
-    pub(super) fn remember(
-        &mut self,
-        now: Instant,
-        engine: &Engine,
-        attempt: u32,
-        pushed_out: bool,
-        dedupe: Dedupe,
-        config: &Config,
-    ) {
+    pub(super) fn remember(&mut self, now: Instant, engine: &Engine, left: Left, config: &Config) {
+        let Left { origin, attempt, pushed_out, dedupe } = left;
         // A certain send is resent as long as its time to live; until then its id must be known.
         let keep = if dedupe.is_empty() { KEEP } else { KEEP.max(config.max_ttl) };
         let until = now + keep.max(config.resume_window);
         let pushed_out_until = pushed_out.then_some(now + config.resume_window);
-        self.engines.insert(engine.clone(), Remembered { until, attempt, pushed_out_until, dedupe });
+        self.engines.insert(engine.clone(), Remembered { until, origin, attempt, pushed_out_until, dedupe });
         self.order.push_back((until, engine.clone()));
         if self.order.len() > LIMIT {
             self.drop_first();
@@ -64,9 +76,9 @@ impl Memory {
         until.is_some_and(|until| until > now)
     }
 
-    /// The engine is back: what it has sent to the server goes on.
-    pub(super) fn take_dedupe(&mut self, engine: &Engine) -> Dedupe {
-        self.engines.remove(engine).map(|remembered| remembered.dedupe).unwrap_or_default()
+    /// The engine is back: it goes on answering what it was asked, and with what it has sent to the server.
+    pub(super) fn take(&mut self, engine: &Engine) -> Option<(SessionId, Dedupe)> {
+        self.engines.remove(engine).map(|remembered| (remembered.origin, remembered.dedupe))
     }
 
     pub(super) fn forget(&mut self, now: Instant) {

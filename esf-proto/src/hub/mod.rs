@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
 
 pub use login::{Entry, Place, Stage};
-use memory::Memory;
+use memory::{Left, Memory};
 
 use crate::{
     close::CloseReason,
@@ -57,6 +57,8 @@ impl<H> Copy for Whose<'_, H> {}
 pub struct Party<'a, H> {
     /// The session.
     pub session: SessionId,
+    /// The first session of its engine: what one of them was asked, any later one may answer.
+    pub origin: SessionId,
     /// Whose it is.
     pub engine: &'a Engine,
     /// What its login may do.
@@ -69,13 +71,15 @@ pub struct Party<'a, H> {
 #[derive(Debug)]
 struct Sender<'a, H> {
     session: SessionId,
+    origin: SessionId,
     engine: Option<&'a Engine>,
     outbox: Whose<'a, H>,
 }
 
 impl<'a, H> Party<'a, H> {
     fn sender(&self) -> Sender<'a, H> {
-        Sender { session: self.session, engine: Some(self.engine), outbox: Whose::Session(self.handle) }
+        let (session, origin) = (self.session, self.origin);
+        Sender { session, origin, engine: Some(self.engine), outbox: Whose::Session(self.handle) }
     }
 }
 
@@ -104,6 +108,7 @@ struct Person<H> {
 #[derive(Debug)]
 struct Login<H> {
     session: SessionId,
+    origin: SessionId,
     device: DeviceKind,
     instance: InstanceId,
     attempt: u32,
@@ -186,7 +191,8 @@ impl<H: Clone> Hub<H> {
         dedupe: crate::session::dedupe::Dedupe,
     ) {
         let pushed_out = reason == CloseReason::PushedOut;
-        self.memory.remember(now, party.engine, attempt, pushed_out, dedupe, &self.config);
+        let left = Left { origin: party.origin, attempt, pushed_out, dedupe };
+        self.memory.remember(now, party.engine, left, &self.config);
         let Some(person) = self.people.get_mut(&*party.engine.user) else { return };
         let mut window = None;
         for logins in [&mut person.devices, &mut person.commands] {

@@ -44,7 +44,7 @@ impl<H: Clone> Hub<H> {
                     reach.visit(whose, |outbox| match about {
                         Kind::Send | Kind::EngineMessage => outbox.tell_failure(id, about, failure),
                         _ => {
-                            outbox.copy_failed(id, party.session, failure, handed_out);
+                            outbox.copy_failed(id, party.origin, failure, handed_out);
                         }
                     });
                 }
@@ -58,7 +58,7 @@ impl<H: Clone> Hub<H> {
     /// # Errors
     /// Why a plain message went nowhere.
     pub fn send(&self, now: Instant, frame: &RawFrame, reach: &impl Reach<H>) -> Result<(), Failure> {
-        let server = Sender { session: SERVER, engine: None, outbox: Whose::Server };
+        let server = Sender { session: SERVER, origin: SERVER, engine: None, outbox: Whose::Server };
         self.relay(now, &server, frame, reach)
     }
 
@@ -160,18 +160,18 @@ impl<H: Clone> Hub<H> {
                 Ok(()) => self.counters.relayed.add(1),
                 Err(failure) => {
                     reach.visit(sender.outbox, |outbox| {
-                        outbox.copy_failed(envelope.id, login.session, failure, false);
+                        outbox.copy_failed(envelope.id, login.origin, failure, false);
                     });
                 }
             }
         };
         match targets {
             Targets::None => refused(Failure::Offline),
-            Targets::One(login) => match entry(Copies::One(login.session)) {
+            Targets::One(login) => match entry(Copies::One(login.origin)) {
                 Ok(()) => give(login),
                 Err(failure) => refused(failure),
             },
-            Targets::Many(logins) => match entry(Copies::Many(logins.iter().map(|login| login.session).collect())) {
+            Targets::Many(logins) => match entry(Copies::Many(logins.iter().map(|login| login.origin).collect())) {
                 Ok(()) => logins.into_iter().for_each(give),
                 Err(failure) => refused(failure),
             },
@@ -198,11 +198,11 @@ impl<H: Clone> Hub<H> {
         };
         reach.visit(asker, |outbox| match frame.decode() {
             Ok(Frame::Failure { code, .. }) => {
-                if !outbox.copy_failed(envelope.id, sender.session, code, false) {
+                if !outbox.copy_failed(envelope.id, sender.origin, code, false) {
                     self.counters.answers_unasked.add(1);
                 }
             }
-            _ => outbox.answer(frame, kind, envelope.id, sender.session),
+            _ => outbox.answer(frame, kind, envelope.id, sender.origin),
         });
     }
 

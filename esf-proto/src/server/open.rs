@@ -9,7 +9,7 @@ use crate::{failure::Failure, ids::SessionId, time::Instant, wire::Kind};
 pub(crate) struct Open {
     pub(crate) id: u64,
     pub(crate) about: Kind,
-    /// The sessions that hold a copy and are still there.
+    /// Who holds a copy: each engine by its first session, since a later one of it may answer (ESF-314).
     copies: Copies,
     /// Whether a copy went out to a receiver that is gone now: it may have arrived.
     may_have_arrived: bool,

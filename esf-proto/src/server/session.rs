@@ -36,6 +36,7 @@ pub struct Session {
     pub(super) counters: Arc<Counters>,
     pub(super) budget: Arc<Budget>,
     id: SessionId,
+    origin: SessionId,
     pub(super) engine: Engine,
     pub(super) server: InstanceId,
     pub(super) rights: Rights,
@@ -76,6 +77,8 @@ enum Probe {
 pub struct NewSession {
     /// Its id.
     pub id: SessionId,
+    /// The first session of its engine: its own id if there was none before.
+    pub origin: SessionId,
     /// Whose it is.
     pub engine: Engine,
     /// The login's attempt.
@@ -130,6 +133,7 @@ impl Session {
             counters: counters.clone(),
             budget,
             id: new.id,
+            origin: new.origin,
             engine: new.engine,
             server: new.server,
             rights: new.rights,
@@ -162,6 +166,12 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// The first session of its engine.
+    #[must_use]
+    pub fn origin(&self) -> SessionId {
+        self.origin
     }
 
     /// Whose it is.
