@@ -1,5 +1,7 @@
 //! A link driven by hand, frame by frame: for what no honest client does.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use esf_driver::{
     endpoint::{Endpoint, LinkAction},
@@ -10,7 +12,7 @@ use esf_proto::{
     ids::{DeviceKind, Engine, InstanceId, UserId},
     login::{CredentialKind, LoginCode, ResumeSecret},
     session::transport::Transport,
-    wire::{Address, Credential, Envelope, Frame, Frames, Header, Login, LoginResult, RawFrame, Resume, Welcome},
+    wire::{Address, Credential, Envelope, Frame, Frames, Header, Kind, Login, LoginResult, RawFrame, Resume, Welcome},
 };
 
 use crate::world::{World, answer};
@@ -207,6 +209,31 @@ impl RawLink {
         self.pump(world);
     }
 
+    /// Sends a text message.
+    pub fn push_text(&mut self, world: &mut World) {
+        self.conn.handle_text(world.now);
+        self.pump(world);
+        world.run();
+    }
+
+    /// Lets time pass for this link and the world, from timer to timer.
+    pub fn pass(&mut self, world: &mut World, duration: Duration) {
+        let end = world.now + duration;
+        loop {
+            self.pump(world);
+            let next = self.conn.poll_timeout().filter(|at| *at <= end).unwrap_or(end);
+            let step = next.since(world.now);
+            world.advance(step);
+            if next >= end {
+                break;
+            }
+            self.fire(world);
+        }
+        self.fire(world);
+        world.run();
+        self.pump(world);
+    }
+
     /// The transport is gone.
     pub fn drop_link(mut self, world: &mut World) {
         self.conn.handle_closed(world.now, None);
@@ -217,6 +244,21 @@ impl RawLink {
     #[must_use]
     pub fn closed(&self) -> Option<CloseReason> {
         self.closed.flatten()
+    }
+
+    /// The reason in the close frame that came last.
+    #[must_use]
+    pub fn told(&self) -> Option<CloseReason> {
+        match self.received.last()?.decode() {
+            Ok(Frame::Close { reason, .. }) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The kinds of what was received since the last call of [`RawLink::take_received`].
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Option<Kind>> {
+        self.received.iter().map(RawFrame::kind).collect()
     }
 
     /// Whether the server has left the link open.

@@ -662,6 +662,12 @@ impl World {
         let found = self.node.counters().iter().find(|(of, _)| *of == name);
         found.unwrap_or_else(|| panic!("there is no counter {name}")).1
     }
+
+    /// Links that the server has closed for this reason.
+    #[must_use]
+    pub fn closes(&self, reason: CloseReason) -> u64 {
+        self.node.counters().closed[reason as usize].get()
+    }
 }
 
 impl Default for World {

@@ -149,6 +149,7 @@ impl Conn {
                         old.with(&node, now, |session, outbox| session.end(now, CloseReason::PushedOut, outbox));
                     }
                     node.counters.logins.add(1);
+                    node.counters.resumes_refused.add(claim.resume.is_some().into());
                     let takes_messages = claim.takes_messages;
                     node.tell(ServerEvent::Connected { engine: claim.engine.clone(), takes_messages });
                     return self.attach(now, &handle, &claim, Generation::FIRST, Mode::Fresh, 0);

@@ -16,7 +16,7 @@ use crate::{
         pending::{Open, Pending},
     },
     time::{Instant, UnixMillis},
-    wire::{Address, Envelope, Flags, Frame, Frames, Header, Hop, Kind, Method, RawFrame},
+    wire::{Address, DecodeError, Envelope, Flags, Frame, Frames, Header, Hop, Kind, Method, RawFrame},
 };
 
 /// What answers may hold beyond the budget, so that a full outbox never keeps an ack back.
@@ -76,7 +76,8 @@ impl Session {
             Ok(Frame::Count { received, taken }) if self.is_logged_in() => self.on_count(Counts { received, taken }),
             Ok(Frame::HeartbeatAck { .. }) if self.is_logged_in() => {}
             Ok(_) if refused || self.state == State::LoggingOff => {}
-            Ok(_) => self.violated(CloseReason::InvalidMessage),
+            // What only a client says, or what has no place here now.
+            Ok(_) | Err(DecodeError::Version(_) | DecodeError::UserId) => self.violated(CloseReason::InvalidMessage),
             Err(error) if error.is_skippable() => self.stats.skipped += 1,
             Err(error) => self.violated(error.close_reason()),
         }

@@ -49,6 +49,8 @@ counters! {
     logins,
     /// Resumed sessions.
     resumes,
+    /// Logins that wanted to go on with a session which is not theirs, or is gone, and started afresh.
+    resumes_refused,
     /// Logins refused because of the credential, the device kind or the version.
     logins_refused,
     /// Logins refused because the older login stays, or is the newer one.

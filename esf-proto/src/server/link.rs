@@ -403,6 +403,8 @@ impl Link {
                 self.refuse(LoginCode::VersionMismatched, CloseReason::VersionMismatched, &cause);
                 Ok(())
             }
+            // A login where none may be is not judged by what is in it.
+            Err(DecodeError::Version(_) | DecodeError::UserId) if !first => Err(CloseReason::InvalidMessage),
             Err(error) if !error.is_skippable() => Err(error.close_reason()),
             _ => Err(CloseReason::InvalidMessage),
         }

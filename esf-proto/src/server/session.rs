@@ -23,7 +23,7 @@ use crate::{
         timers::TimerKind,
     },
     time::Instant,
-    wire::{Address, Flags, Frame, Header, Kind, RawFrame, Resume},
+    wire::{Address, DecodeError, Flags, Frame, Header, Kind, RawFrame, Resume},
 };
 
 /// One login of one engine: its counts, its replay window, what it has for the server's application.
@@ -488,8 +488,8 @@ impl Session {
                 }
                 Ok(())
             }
-            // A second login, a query after login, or what only a server says.
-            Ok(_) => Err(CloseReason::InvalidMessage),
+            // A second login, whatever is in it, a query after login, or what only a server says.
+            Ok(_) | Err(DecodeError::Version(_) | DecodeError::UserId) => Err(CloseReason::InvalidMessage),
             Err(error) if error.is_skippable() => {
                 self.counters.unknown_skipped.add(1);
                 let _ = now;

@@ -1,5 +1,6 @@
 //! Client, server and hub in memory, under a virtual clock. Nothing here sleeps.
 
+mod bad_input;
 mod ends;
 mod server_sends;
 mod takeover;
