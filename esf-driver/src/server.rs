@@ -28,11 +28,13 @@ mod accept;
 mod auth;
 mod builder;
 mod endpoint;
+mod sends;
 mod stats;
 
 use self::{
     auth::{AnyAuthenticator, PreQueryHandler},
     endpoint::CellInbox,
+    sends::Calls,
     stats::DriverCounters,
 };
 pub use self::{
@@ -99,6 +101,7 @@ struct State {
     ended: AtomicBool,
     changed: Notify,
     events: EventQueue<ServerEvent>,
+    calls: Calls,
     housekeeper: AtomicWaker,
 }
 
@@ -248,7 +251,7 @@ impl Shared {
         let _ = within(&*self.runtime, limit, empty).await;
     }
 
-    /// What no link does: ends sessions whose clients did not come back, and passes on events.
+    /// What no link does: ends sessions whose clients did not come back, passes on events and outcomes.
     async fn keep_house(self: Arc<Self>) {
         let mut alarm = Alarm::new(&*self.runtime);
         std::future::poll_fn(|cx| {
@@ -256,12 +259,16 @@ impl Shared {
                 self.state.housekeeper.register(cx.waker());
                 self.node.register(cx.waker());
                 self.node.register_events(cx.waker());
+                self.node.register_outcomes(cx.waker());
                 let now = self.runtime.now();
                 if self.node.poll_timeout().is_some_and(|at| at <= now) {
                     self.node.handle_timeout(now);
                 }
                 while let Some(event) = self.node.poll_event() {
                     self.state.events.push(event);
+                }
+                while let Some(outcome) = self.node.poll_outcome(now) {
+                    self.state.calls.complete(outcome);
                 }
                 if self.state.ended.load(Ordering::SeqCst) {
                     return Poll::Ready(());
@@ -273,6 +280,7 @@ impl Shared {
         })
         .await;
         self.state.events.end();
+        self.state.calls.end();
     }
 
     /// Asks the application about a login, or passes it a query before login.

@@ -1,0 +1,87 @@
+//! What the server's application sends to people.
+
+use std::{collections::HashMap, sync::Mutex, time::Duration};
+
+use bytes::Bytes;
+use esf_proto::{
+    failure::Failure,
+    ids::{MessageId, To},
+    server::DeskEvent,
+};
+use futures_channel::oneshot;
+
+use super::{Server, lock};
+
+/// How long the server's application waits for an outcome, unless it says otherwise.
+const TTL: Duration = Duration::from_secs(30);
+
+/// Who waits for which outcome.
+#[derive(Default)]
+pub(super) struct Calls(Mutex<HashMap<MessageId, oneshot::Sender<Outcome>>>);
+
+type Outcome = Result<Bytes, Failure>;
+
+impl Calls {
+    pub(super) fn complete(&self, event: DeskEvent) {
+        let (id, outcome) = match event {
+            DeskEvent::Acked { id } => (id, Ok(Bytes::new())),
+            DeskEvent::Replied { id, body } => (id, Ok(body)),
+            DeskEvent::Failed { id, failure } => (id, Err(failure)),
+        };
+        if let Some(caller) = lock(&self.0).remove(&id) {
+            // Whoever dropped the future does not mind.
+            let _ = caller.send(outcome);
+        }
+    }
+
+    /// The server is over: whoever still waits hears that the connection is lost.
+    pub(super) fn end(&self) {
+        lock(&self.0).clear();
+    }
+
+    async fn wait(&self, call: impl FnOnce() -> Result<MessageId, Failure>) -> Outcome {
+        let (caller, outcome) = oneshot::channel();
+        {
+            // The outcome may come from another thread before this one is back; it finds the caller all the same.
+            let mut callers = lock(&self.0);
+            callers.insert(call()?, caller);
+        }
+        outcome.await.unwrap_or(Err(Failure::ConnectionLost))
+    }
+}
+
+impl Server {
+    /// Sends a message to a user, on every device or one. `Ok` says that it was queued there.
+    ///
+    /// # Errors
+    /// `Offline`, `Busy`, `TooLarge`; `NotAllowed` to the server itself.
+    #[expect(clippy::needless_pass_by_value, reason = "the same shape as the client's call")]
+    pub fn send(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
+        self.0.node.send(self.0.runtime.now(), &to, info_type, &body.into())
+    }
+
+    /// Sends a message that the receiving engine acknowledges, within 30 s.
+    ///
+    /// Dropping the future cancels nothing.
+    ///
+    /// # Errors
+    /// Why it did not arrive. `ConnectionLost` and `TimedOut` mean that it may have.
+    pub async fn send_certainly(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
+        let body = body.into();
+        let now = self.0.runtime.now();
+        let call = || self.0.node.send_certainly(now, &to, info_type, &body, TTL);
+        self.0.state.calls.wait(call).await.map(drop)
+    }
+
+    /// Asks one device of a user, and waits for the answer of its handler, 30 s at most.
+    ///
+    /// Dropping the future cancels nothing.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn query(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<Bytes, Failure> {
+        let body = body.into();
+        let now = self.0.runtime.now();
+        self.0.state.calls.wait(|| self.0.node.query(now, &to, info_type, &body, TTL)).await
+    }
+}
