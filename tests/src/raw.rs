@@ -182,10 +182,8 @@ impl RawLink {
     pub fn pump(&mut self, world: &mut World) {
         let now = world.now;
         self.conn.handle_transport(now, self.transport);
-        while let Some(request) = self.conn.poll_request() {
-            if world.authenticates {
-                self.conn.handle_response(now, answer(request));
-            }
+        while let Some(request) = world.authenticates.then(|| self.conn.poll_request()).flatten() {
+            self.conn.handle_response(now, answer(request));
         }
         while let Some(message) = self.conn.poll_transmit(now) {
             self.transport.written += message.len() as u64;

@@ -79,7 +79,7 @@ pub struct World {
     pub inbox: Vec<Message>,
     /// What the server's application does with a query.
     pub answering: Answering,
-    /// Whether the authenticator answers.
+    /// Whether the authenticator answers; while it does not, it is not lost what it was asked.
     pub authenticates: bool,
     /// The server's events so far.
     pub server_events: Vec<ServerEvent>,
@@ -175,6 +175,12 @@ impl World {
     #[must_use]
     pub fn is_online(&self, who: Who) -> bool {
         matches!(self.engines[who.0].session.state(), State::Online)
+    }
+
+    /// Whether the client has a link and waits for the answer to its login.
+    #[must_use]
+    pub fn is_logging_in(&self, who: Who) -> bool {
+        matches!(self.engines[who.0].session.state(), State::LoggingIn)
     }
 
     /// Whether the client has ended, and why.
@@ -551,10 +557,7 @@ impl World {
             }
         }
         conn.handle_transport(now, wire.transport);
-        while let Some(request) = conn.poll_request() {
-            if !self.authenticates {
-                break;
-            }
+        while let Some(request) = self.authenticates.then(|| conn.poll_request()).flatten() {
             moved = true;
             conn.handle_response(now, answer(request));
         }

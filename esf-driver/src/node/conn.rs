@@ -6,6 +6,7 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     hub::{Entry, Place, Stage as LoginStage},
+    ids::SessionId,
     login::{LoginCode, Mode, ResumeSecret},
     server::{
         AppRequest, AppResponse, Generation, Link, LinkAction as CoreAction, LinkState, LoginClaim, NewSession,
@@ -55,6 +56,9 @@ struct Held {
 struct Probing {
     claim: LoginClaim,
     rival: Arc<Cell>,
+    number: u64,
+    /// The session of `rival` after those that were asked before and did not answer.
+    asked: Vec<SessionId>,
     until: Instant,
     next: Instant,
 }
@@ -108,18 +112,19 @@ impl Conn {
     fn settle(&mut self, now: Instant) {
         self.clock = self.clock.max(now);
         if let Some(claim) = self.link.poll_login() {
-            self.find_place(now, claim, LoginStage::First);
+            self.find_place(now, claim, LoginStage::First, Vec::new());
         }
         self.let_go(now);
     }
 
-    fn find_place(&mut self, now: Instant, claim: LoginClaim, mut stage: LoginStage) {
+    /// Finds the login's place; `silent` are the older logins that were asked for a sign of life and gave none.
+    fn find_place(&mut self, now: Instant, claim: LoginClaim, mut stage: LoginStage, mut silent: Vec<SessionId>) {
         loop {
             let node = self.node.clone();
             let wall = node.wall();
             let secret = ResumeSecret(node.secret());
             let make = |entry: Entry| self.new_cell(&claim, secret, entry);
-            match node.hub_mut(|hub| hub.login(now, wall, &claim, stage, make)) {
+            match node.hub_mut(|hub| hub.login(now, wall, &claim, stage, &silent, make)) {
                 Place::Same { handle } => match self.take_over(now, &handle, &claim, secret) {
                     Some(TakeOver::Fresh | TakeOver::Gone) => {
                         stage = LoginStage::Fresh;
@@ -137,11 +142,12 @@ impl Conn {
                     let cause = "too many logins of this user at the same time";
                     return self.link.refuse(LoginCode::Failed, CloseReason::ConnectionLimit, cause);
                 }
-                Place::Probe { handle } => {
-                    handle.look(Session::probe);
+                Place::Probe { handle, session } => {
+                    let number = handle.look(Session::probe);
                     handle.wake_link();
+                    silent.push(session);
                     let (until, next) = (now + PROBE, now + PROBE_STEP);
-                    self.probing = Some(Probing { claim, rival: handle, until, next });
+                    self.probing = Some(Probing { claim, rival: handle, number, asked: silent, until, next });
                     return;
                 }
                 Place::New { handle, replaced } => {
@@ -284,12 +290,12 @@ impl Conn {
         if self.link.state() != LinkState::LoggingIn {
             return;
         }
-        if probing.rival.look(Session::probe_answered) {
+        if probing.rival.look(|session| session.probe_answered(probing.number)) {
             self.node.counters.logins_superseded.add(1);
             let cause = "the user is logged on already";
             self.link.refuse(LoginCode::HadLoggedOn, CloseReason::NewConnectionIgnored, cause);
         } else if probing.until <= now {
-            self.find_place(now, probing.claim, LoginStage::ProbeFailed);
+            self.find_place(now, probing.claim, LoginStage::Waited, probing.asked);
         } else {
             self.probing = Some(Probing { next: now + PROBE_STEP, ..probing });
         }

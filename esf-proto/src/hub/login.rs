@@ -29,6 +29,8 @@ pub enum Place<H> {
     Probe {
         /// Its cell.
         handle: H,
+        /// Its session, to be named as silent if it shows no life.
+        session: SessionId,
     },
     /// The user has as many logins that take no messages as there may be.
     TooMany,
@@ -62,19 +64,20 @@ pub enum Stage {
     First,
     /// Its engine's own older session could not be resumed and has been ended.
     Fresh,
-    /// The older login of somebody else did not answer the probe.
-    ProbeFailed,
+    /// It has waited for an older login of another engine to show life.
+    Waited,
 }
 
 impl<H: Clone> Hub<H> {
     /// Finds the place of a login whose credential is good. `wall` is the wall clock, for the login number. A new
-    /// session's cell is made by `make`.
+    /// session's cell is made by `make`. `silent` are the older logins that were probed and showed no life.
     pub fn login(
         &mut self,
         now: Instant,
         wall: UnixMillis,
         claim: &LoginClaim,
         stage: Stage,
+        silent: &[SessionId],
         make: impl FnOnce(Entry) -> H,
     ) -> Place<H> {
         let engine = &claim.engine;
@@ -100,7 +103,7 @@ impl<H: Clone> Hub<H> {
             return Place::PushedOut;
         }
         if claim.takes_messages {
-            self.enter_device(wall, claim, stage, make)
+            self.enter_device(wall, claim, silent, make)
         } else {
             self.enter_command(claim, config.max_commands, make)
         }
@@ -110,7 +113,7 @@ impl<H: Clone> Hub<H> {
         &mut self,
         wall: UnixMillis,
         claim: &LoginClaim,
-        stage: Stage,
+        silent: &[SessionId],
         make: impl FnOnce(Entry) -> H,
     ) -> Place<H> {
         let engine = &claim.engine;
@@ -119,6 +122,7 @@ impl<H: Clone> Hub<H> {
         let rivals = person.into_iter().flat_map(|person| &person.devices);
         let rivals: Vec<&Login<H>> = rivals.filter(|login| config.excludes(login.device, engine.device)).collect();
 
+        let gone: Vec<SessionId> = rivals.iter().map(|login| login.session).collect();
         let known = rivals.iter().map(|login| login.number).max().unwrap_or(0);
         let told = if claim.login_number <= MAX_NUMBER { claim.login_number } else { 0 };
         // An automatic login with an older number replaces nobody.
@@ -126,13 +130,13 @@ impl<H: Clone> Hub<H> {
             self.counters.logins_superseded.add(1);
             return Place::PushedOut;
         }
-        if config.relogin == Relogin::IgnoreNew && stage != Stage::ProbeFailed {
-            if let Some(rival) = rivals.iter().find(|login| login.window.is_none()) {
-                return Place::Probe { handle: rival.handle.clone() };
+        if config.relogin == Relogin::IgnoreNew {
+            let linked = rivals.iter().filter(|login| login.window.is_none());
+            if let Some(rival) = linked.into_iter().find(|login| !silent.contains(&login.session)) {
+                return Place::Probe { handle: rival.handle.clone(), session: rival.session };
             }
         }
-        let number = if claim.interactive || told == 0 { known.max(told).saturating_add(1).max(wall.0) } else { told };
-        let gone: Vec<SessionId> = rivals.iter().map(|login| login.session).collect();
+        let number = if claim.interactive || told == 0 { self.next_number(wall, known.max(told)) } else { told };
         let entry = self.entry(claim, number);
         let (session, origin) = (entry.session, entry.origin);
         let handle = make(entry);
@@ -151,6 +155,12 @@ impl<H: Clone> Hub<H> {
         }
         self.online.insert(engine.user.clone());
         Place::New { handle, replaced: replaced.into_iter().map(|(handle, _)| handle).collect() }
+    }
+
+    /// A login number above `known` and above all that this server drew from its clock, should that step back.
+    fn next_number(&mut self, wall: UnixMillis, known: u64) -> u64 {
+        self.last_number = wall.0.max(self.last_number.saturating_add(1));
+        known.saturating_add(1).max(self.last_number)
     }
 
     fn enter_command(&mut self, claim: &LoginClaim, limit: usize, make: impl FnOnce(Entry) -> H) -> Place<H> {

@@ -95,6 +95,8 @@ pub struct Hub<H> {
     memory: Memory,
     windows: BTreeMap<(Instant, SessionId), H>,
     next_session: u64,
+    /// The last login number that was drawn from the clock.
+    last_number: u64,
 }
 
 #[derive(Debug)]
@@ -134,6 +136,7 @@ impl<H: Clone> Hub<H> {
             memory: Memory::default(),
             windows: BTreeMap::new(),
             next_session: 1,
+            last_number: 0,
         }
     }
 

@@ -51,7 +51,7 @@ pub struct Session {
     until: Option<Instant>,
     turn: u64,
     close: Option<CloseReason>,
-    probe: Probe,
+    probes: Probes,
 
     pub(super) hop: Hop,
     control: VecDeque<Bytes>,
@@ -63,13 +63,13 @@ pub struct Session {
     changes: VecDeque<HubChange>,
 }
 
-/// Whether the link has shown life since somebody asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Probe {
-    No,
-    Asked,
-    Pinged,
-    Answered,
+/// Whether the link has shown life since somebody asked. Probes are numbered, so that several may ask at a time and
+/// none takes the answer to an earlier one for its own.
+#[derive(Debug, Clone, Copy, Default)]
+struct Probes {
+    asked: u64,
+    pinged: u64,
+    answered: u64,
 }
 
 /// What a new session starts with.
@@ -147,7 +147,7 @@ impl Session {
             until: None,
             turn: 0,
             close: None,
-            probe: Probe::No,
+            probes: Probes::default(),
             hop: Hop::new(config.window),
             control: VecDeque::new(),
             dedupe: new.dedupe,
@@ -255,7 +255,9 @@ impl Session {
         self.secret = secret;
         self.until = None;
         self.close = None;
-        self.probe = Probe::No;
+        // Whoever takes over is alive.
+        self.probes.pinged = self.probes.asked;
+        self.probes.answered = self.probes.asked;
         self.control.clear();
         if self.state == SessionState::Detached {
             self.change_window(None);
@@ -270,7 +272,6 @@ impl Session {
         if self.is_held_by(generation) {
             let until = now + self.config.resume_window;
             self.until = Some(until);
-            self.probe = Probe::No;
             self.control.clear();
             self.set_state(SessionState::Detached);
             self.change_window(Some(until));
@@ -320,38 +321,33 @@ impl Session {
 
     // Probes.
 
-    /// Somebody else logs in and wants to know whether this link still lives (ESF-116).
-    pub fn probe(&mut self) {
-        if self.probe == Probe::No {
-            self.probe = Probe::Asked;
-        }
+    /// Somebody else logs in and wants to know whether this link still lives (ESF-116). Returns the probe's number.
+    pub fn probe(&mut self) -> u64 {
+        self.probes.asked += 1;
+        self.probes.asked
     }
 
     /// Whether the link of this generation is to be pinged for a probe.
     #[must_use]
     pub fn poll_probe(&mut self, generation: Generation) -> bool {
-        let asked = self.probe == Probe::Asked && self.is_held_by(generation);
+        let asked = self.probes.pinged < self.probes.asked && self.is_held_by(generation);
         if asked {
-            self.probe = Probe::Pinged;
+            self.probes.pinged = self.probes.asked;
         }
         asked
     }
 
-    /// Bytes came on the link of this generation after a probe.
+    /// Bytes came on the link of this generation after it was pinged.
     pub fn handle_alive(&mut self, generation: Generation) {
-        if self.probe == Probe::Pinged && self.is_held_by(generation) {
-            self.probe = Probe::Answered;
+        if self.is_held_by(generation) {
+            self.probes.answered = self.probes.pinged;
         }
     }
 
-    /// Whether the probed link has answered; asks anew from the next probe on.
+    /// Whether the link has shown life since the probe of this number.
     #[must_use]
-    pub fn probe_answered(&mut self) -> bool {
-        let answered = self.probe == Probe::Answered && self.state == SessionState::Attached;
-        if answered {
-            self.probe = Probe::No;
-        }
-        answered
+    pub fn probe_answered(&self, number: u64) -> bool {
+        self.probes.answered >= number && self.state == SessionState::Attached
     }
 
     // Frames.

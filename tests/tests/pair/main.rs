@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod ends;
+mod push;
 mod server_sends;
 mod takeover;
