@@ -1,0 +1,211 @@
+//! What can be typed after `esf`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use esf_tokio::{DeviceKind, UserId};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use crate::exit;
+
+/// Where `esf serve` listens and where the other commands connect to, if nothing else is said.
+pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:4540";
+const DEFAULT_URL: &str = "ws://127.0.0.1:4540";
+
+/// Real-time messaging: a server, and commands to talk through it.
+#[derive(Debug, Parser)]
+#[command(name = "esf", version, after_help = exit::help(), arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server
+    Serve(Serve),
+    /// Print what arrives, a line for each thing, until stopped
+    Listen(Listen),
+    /// Send a message
+    Send(Send),
+    /// Ask somebody and print the answer
+    Query(Query),
+    /// Measure the round trip to the server or to a user
+    Ping(Ping),
+    /// List the users that are online; needs the right to
+    Online(Online),
+    /// End every login of a user; needs the right to
+    Kick(Kick),
+    /// Talk with somebody: lines typed here go there, and lines from there appear here
+    Chat(Chat),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address and port to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADDRESS, value_parser = listen_address)]
+    pub(crate) listen: String,
+    /// Let everybody in under any name, without a credential; only for connections from this machine
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// A user with the rights to kick and to list; may be repeated
+    #[arg(long = "admin", value_name = "NAME", value_parser = user_id)]
+    pub(crate) admins: Vec<UserId>,
+    /// An Origin whose web pages may connect, beside those of this machine; may be repeated
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    pub(crate) origins: Vec<String>,
+    /// What to log: off, error, warn, info, debug or trace, also by module as in info,esf_driver=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
+    pub(crate) log: String,
+    /// How to log
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Which server, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// The server
+    #[arg(long, env = "ESF_URL", default_value = DEFAULT_URL)]
+    pub(crate) url: String,
+    /// Who you are
+    #[arg(long, env = "ESF_USER", value_name = "NAME", value_parser = user_id)]
+    pub(crate) user: UserId,
+    /// The device kind to log in with: 0 to 255, or desktop, browser, phone, tablet, service or cli
+    #[arg(long, value_name = "KIND", default_value = "cli", value_parser = device_kind)]
+    pub(crate) device: DeviceKind,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// Answer each query with its own body
+    #[arg(long)]
+    pub(crate) echo: bool,
+    /// Print JSON objects
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// End when so many things have been printed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+/// What is sent, and to whom.
+#[derive(Debug, Args)]
+pub(crate) struct Letter {
+    /// Who is to get it
+    #[arg(long, value_name = "NAME", value_parser = user_id)]
+    pub(crate) to: UserId,
+    /// The application's number for what it means
+    #[arg(long = "type", value_name = "N")]
+    pub(crate) info_type: u32,
+    /// What it says
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    #[command(flatten)]
+    pub(crate) letter: Letter,
+    /// Wait until it has arrived; without this, until the server has it
+    #[arg(long)]
+    pub(crate) certainly: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    #[command(flatten)]
+    pub(crate) letter: Letter,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ping {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// The user to ping; without this, the server
+    #[arg(long, value_name = "NAME", value_parser = user_id)]
+    pub(crate) to: Option<UserId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Online {
+    #[command(flatten)]
+    pub(crate) login: Login,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kick {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// Who is to go
+    #[arg(value_name = "NAME", value_parser = user_id)]
+    pub(crate) victim: UserId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Chat {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// Who to talk with
+    #[arg(long, value_name = "NAME", value_parser = user_id)]
+    pub(crate) with: UserId,
+}
+
+/// How long a name may be is the server's to say; here only what no server takes is refused.
+fn user_id(text: &str) -> Result<UserId, String> {
+    UserId::parse(text, u8::MAX).map_err(|error| error.to_string())
+}
+
+fn listen_address(text: &str) -> Result<String, String> {
+    let address = text.strip_prefix("ws://").unwrap_or(text).trim_end_matches('/');
+    let parts = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
+    match parts.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(_)) => Ok(address.to_owned()),
+        _ => Err(format!("an address looks like {DEFAULT_ADDRESS}")),
+    }
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    // A word that is no level would be taken as the name of a module, and nothing would be logged.
+    if let Some(word) = text.split(',').find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err()) {
+        return Err(format!("`{word}` is no level: use off, error, warn, info, debug or trace"));
+    }
+    text.parse::<EnvFilter>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn device_kind(text: &str) -> Result<DeviceKind, String> {
+    Ok(match text {
+        "desktop" => DeviceKind::DESKTOP,
+        "browser" => DeviceKind::BROWSER,
+        "phone" => DeviceKind::PHONE,
+        "tablet" => DeviceKind::TABLET,
+        "service" => DeviceKind::SERVICE,
+        "cli" => DeviceKind::COMMAND_LINE,
+        number => DeviceKind(number.parse().map_err(|_| "a device kind is a number from 0 to 255 or a name of one")?),
+    })
+}
+
+/// The name of a device kind, as `--device` takes it.
+pub(crate) fn device_name(device: DeviceKind) -> String {
+    match device {
+        DeviceKind::DESKTOP => "desktop".into(),
+        DeviceKind::BROWSER => "browser".into(),
+        DeviceKind::PHONE => "phone".into(),
+        DeviceKind::TABLET => "tablet".into(),
+        DeviceKind::SERVICE => "service".into(),
+        DeviceKind::COMMAND_LINE => "cli".into(),
+        DeviceKind(number) => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+use clap::CommandFactory as _;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
+}
+
+#[test]
+fn the_definition_holds() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn an_address_to_listen_on_may_be_written_as_a_url() {
+    for text in ["127.0.0.1:0", "ws://127.0.0.1:0", "ws://127.0.0.1:0/"] {
+        assert_eq!(listen_address(text), Ok("127.0.0.1:0".into()));
+    }
+    assert_eq!(listen_address("[::1]:4540"), Ok("[::1]:4540".into()));
+}
+
+#[test]
+fn an_address_without_host_or_port_is_refused() {
+    for text in ["", "4540", ":4540", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "wss://127.0.0.1:1"] {
+        assert!(listen_address(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_device_kind_is_a_name_or_a_number() {
+    assert_eq!(device_kind("cli"), Ok(DeviceKind(5)));
+    assert_eq!(device_kind("200"), Ok(DeviceKind(200)));
+    assert!(device_kind("256").is_err());
+    assert!(device_kind("toaster").is_err());
+}
+
+#[test]
+fn each_device_kind_has_a_name_that_can_be_typed() {
+    for device in (0..=u8::MAX).map(DeviceKind) {
+        assert_eq!(device_kind(&device_name(device)), Ok(device));
+    }
+}
+
+#[test]
+fn a_level_that_is_none_is_refused() {
+    assert!(log_level("debug").is_ok());
+    assert!(log_level("info,esf_driver=trace").is_ok());
+    assert!(log_level("verbose").is_err());
+    assert!(log_level("info,loud").is_err());
+    assert!(log_level("esf_driver=loud").is_err());
+}
+
+#[test]
+fn names_that_no_server_takes_are_refused() {
+    for name in ["", "_service"] {
+        let error = Cli::try_parse_from(["esf", "ping", "--user", name]).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{name}");
+    }
+}
+
+#[test]
+fn commands_log_in_as_a_command_line() {
+    let Ok(Command::Listen(listen)) = parse("esf listen --user alice") else { panic!("not listen") };
+    assert_eq!(listen.login.device, DeviceKind::COMMAND_LINE);
+    assert!(!listen.echo && !listen.json && listen.count.is_none());
+}
+
+#[test]
+fn a_count_of_nothing_is_refused() {
+    assert!(parse("esf listen --user alice --count 0").is_err());
+}

@@ -1,0 +1,9 @@
+//! The client commands, one file each.
+
+pub(crate) mod chat;
+pub(crate) mod kick;
+pub(crate) mod listen;
+pub(crate) mod online;
+pub(crate) mod ping;
+pub(crate) mod query;
+pub(crate) mod send;

@@ -1,0 +1,142 @@
+//! `esf chat`: lines typed here go there, and what arrives appears here.
+
+use std::{
+    future::poll_fn,
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
+    task::Poll,
+};
+
+use esf_tokio::{Bytes, Client, Context, Handler, To, UserId};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    cli::Chat,
+    connect,
+    exit::Exit,
+    output::{self, Layout, Print, Printer, base64, printable},
+    signals::Signals,
+};
+
+/// What a line of a chat means to an application.
+const CHAT: u32 = 1;
+/// Lines that may be on their way; no more are read until one of them is there.
+const ON_THEIR_WAY: usize = 64;
+/// The longest line in bytes, which is more than a server takes by default.
+const LINE: u64 = 1 << 20;
+
+pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
+    let mut signals = Signals::new()?;
+    let (lines, waiting) = output::lines();
+    let client = connect::client(&args.login, true).handler(Speaker { lines: lines.clone() });
+    let client = connect::log_in(client, &mut signals).await?;
+
+    let prompt = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let greeting =
+        format!("connected as {}; a line typed here goes to {}, and Ctrl-D leaves", args.login.user, args.with);
+    let mut printer = Printer::start(Print::Note(greeting), (lines.clone(), waiting), Layout { count: None, prompt })?;
+    let talk = Talk { client: &client, with: &args.with, lines: &lines, sent: JoinSet::new(), last_failure: None };
+    let result = tokio::select! {
+        biased;
+        done = printer.done() => done,
+        exit = connect::watch(&client, &lines) => Err(exit),
+        () = signals.next() => Err(Exit::interrupted()),
+        result = talk.run(typed()?) => result,
+    };
+    printer.end().await;
+    connect::log_off(&client, &mut signals).await;
+    result
+}
+
+/// Prints what others say.
+struct Speaker {
+    lines: mpsc::Sender<Print>,
+}
+
+impl Handler for Speaker {
+    async fn information(&self, context: Context, _info_type: u32, body: Bytes) {
+        let from = context.source.user().map_or("the server".into(), |user| printable(user));
+        let said = match std::str::from_utf8(&body) {
+            Ok(text) => printable(text),
+            Err(_) => format!("base64 {}", base64(&body)).into(),
+        };
+        // A printer that is gone ends the command.
+        let _ = self.lines.send(Print::Line(format!("{from}: {said}"))).await;
+    }
+}
+
+/// Sends what is typed.
+struct Talk<'a> {
+    client: &'a Client,
+    with: &'a UserId,
+    lines: &'a mpsc::Sender<Print>,
+    sent: JoinSet<Result<(), Exit>>,
+    last_failure: Option<Exit>,
+}
+
+impl Talk<'_> {
+    /// Until nothing is typed any more and each line has its outcome; fails as the last line failed that did.
+    async fn run(mut self, mut typed: mpsc::Receiver<Vec<u8>>) -> Result<(), Exit> {
+        loop {
+            tokio::select! {
+                line = typed.recv(), if self.sent.len() < ON_THEIR_WAY => match line {
+                    Some(line) => {
+                        let _ = self.lines.send(Print::Prompt).await;
+                        if !line.is_empty() {
+                            self.say(line.into()).await;
+                        }
+                    }
+                    None => break,
+                },
+                Some(outcome) = self.sent.join_next() => self.ended(outcome.unwrap_or(Ok(()))).await,
+            }
+        }
+        while let Some(outcome) = self.sent.join_next().await {
+            self.ended(outcome.unwrap_or(Ok(()))).await;
+        }
+        self.last_failure.map_or(Ok(()), Err)
+    }
+
+    async fn say(&mut self, line: Bytes) {
+        let (client, with) = (self.client.clone(), self.with.clone());
+        let mut sending = Box::pin(async move {
+            let sent = client.send_certainly(To::User(with.clone()), CHAT, line).await;
+            sent.map_err(|error| Exit::of_call(&error, &with))
+        });
+        // The first poll hands it to the session, so that lines go in the order in which they were typed.
+        match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+            Poll::Ready(outcome) => self.ended(outcome).await,
+            Poll::Pending => drop(self.sent.spawn(sending)),
+        }
+    }
+
+    async fn ended(&mut self, outcome: Result<(), Exit>) {
+        if let Err(exit) = outcome {
+            let note = format!("not delivered: {}", exit.reason().unwrap_or("the reason is not known"));
+            // A printer that is gone ends the command.
+            let _ = self.lines.send(Print::Note(note)).await;
+            self.last_failure = Some(exit.told());
+        }
+    }
+}
+
+/// The lines of standard input, without their ends. A thread reads them, since a terminal cannot be
+/// waited for otherwise; it ends with the process.
+fn typed() -> Result<mpsc::Receiver<Vec<u8>>, Exit> {
+    let (lines, typed) = mpsc::channel(1);
+    let read = move || {
+        let mut input = io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            match input.by_ref().take(LINE).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            line.truncate(line.trim_ascii_end().len());
+            if lines.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("read".into()).spawn(read);
+    spawned.map(|_| typed).map_err(|error| Exit::internal(format!("a thread cannot be started: {error}")))
+}

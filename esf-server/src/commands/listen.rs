@@ -1,0 +1,104 @@
+//! `esf listen`: prints what arrives, and answers queries if asked to.
+
+use esf_tokio::{Bytes, Context, Handler, HandlerFailed, UserId};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::{
+    cli::Listen,
+    connect,
+    exit::Exit,
+    output::{self, Layout, Print, Printer, base64, printable},
+    signals::Signals,
+};
+
+pub(crate) async fn run(args: Listen) -> Result<(), Exit> {
+    let mut signals = Signals::new()?;
+    let (lines, waiting) = output::lines();
+    let listener = Listener { lines: lines.clone(), echo: args.echo, json: args.json };
+    let client = connect::client(&args.login, true).handler(listener);
+    let client = connect::log_in(client, &mut signals).await?;
+    // What arrived before this line waits behind it.
+    let ready = Print::Line(if args.json { r#"{"event":"ready"}"#.into() } else { "ready".into() });
+    let mut printer = Printer::start(ready, (lines.clone(), waiting), Layout { count: args.count, prompt: false })?;
+    let result = tokio::select! {
+        biased;
+        done = printer.done() => done,
+        exit = connect::watch(&client, &lines) => Err(exit),
+        () = signals.next() => if args.count.is_some() { Err(Exit::interrupted()) } else { Ok(()) },
+    };
+    printer.end().await;
+    connect::log_off(&client, &mut signals).await;
+    result
+}
+
+struct Listener {
+    lines: mpsc::Sender<Print>,
+    echo: bool,
+    json: bool,
+}
+
+impl Listener {
+    async fn print(&self, event: &'static str, context: &Context, info_type: u32, tag: Option<&str>, body: &[u8]) {
+        let text = std::str::from_utf8(body);
+        let from = context.source.user().map(UserId::as_str);
+        let arrival =
+            Arrival { event, from, info_type, tag, text: text.ok(), base64: text.is_err().then(|| base64(body)) };
+        let line = if self.json { arrival.json() } else { arrival.line() };
+        // A printer that is gone ends the command.
+        let _ = self.lines.send(Print::Line(line)).await;
+    }
+}
+
+impl Handler for Listener {
+    async fn information(&self, context: Context, info_type: u32, body: Bytes) {
+        self.print("message", &context, info_type, None, &body).await;
+    }
+
+    async fn query(&self, context: Context, info_type: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
+        self.print("query", &context, info_type, None, &body).await;
+        if self.echo { Ok(body) } else { Err(HandlerFailed) }
+    }
+
+    async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
+        self.print("engine_message", &context, info_type, Some(&tag), &body).await;
+    }
+}
+
+/// One thing that arrived, as docs/CLI.md describes it.
+#[derive(Debug, Serialize)]
+struct Arrival<'a> {
+    event: &'static str,
+    /// `null` is the server.
+    from: Option<&'a str>,
+    #[serde(rename = "type")]
+    info_type: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<&'a str>,
+    /// The body, if it is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    /// The body, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+impl Arrival<'_> {
+    fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!(r#"{{"event":"error","text":"{error}"}}"#))
+    }
+
+    fn line(&self) -> String {
+        let from = self.from.map_or("the server".into(), printable);
+        let tag = self.tag.map(|tag| format!(" [{}]", printable(tag))).unwrap_or_default();
+        let body = match (self.text, &self.base64) {
+            (Some(text), _) => printable(text),
+            (None, base64) => format!("base64 {}", base64.as_deref().unwrap_or_default()).into(),
+        };
+        let kind = self.event.replace('_', " ");
+        format!("{kind} from {from}, type {}{tag}: {body}", self.info_type)
+    }
+}
+
+#[cfg(test)]
+mod tests;

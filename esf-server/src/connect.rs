@@ -1,0 +1,80 @@
+//! The connection of a command, from its login to its end.
+
+use esf_tokio::{Client, ClientBuilder, Config, Event, LoginCode, Mode, State};
+use tokio::sync::mpsc;
+
+use crate::{cli::Login, exit::Exit, output::Print, signals::Signals};
+
+/// Logs in for one thing, does it, and logs off. Takes no messages, so that it does not push out a listener.
+pub(crate) async fn once<T>(login: &Login, work: impl AsyncFnOnce(&Client) -> Result<T, Exit>) -> Result<T, Exit> {
+    let mut signals = Signals::new()?;
+    let client = log_in(client(login, false), &mut signals).await?;
+    let result = tokio::select! {
+        biased;
+        // Whatever the work says to that, this is why.
+        ended = client.closed() => return Err(Exit::of_end(ended)),
+        result = work(&client) => result,
+        () = signals.next() => Err(Exit::interrupted()),
+    };
+    log_off(&client, &mut signals).await;
+    result
+}
+
+/// A client that is not connected yet.
+pub(crate) fn client(login: &Login, takes_messages: bool) -> ClientBuilder {
+    let mut config = Config::new(login.user.clone());
+    config.device = login.device;
+    config.takes_messages = takes_messages;
+    esf_tokio::client(&login.url, config)
+}
+
+/// Connects once; a server that is not there ends the command at once.
+pub(crate) async fn log_in(client: ClientBuilder, signals: &mut Signals) -> Result<Client, Exit> {
+    tokio::select! {
+        client = client.connect() => client.map_err(|error| Exit::of_connect(&error)),
+        () = signals.next() => Err(Exit::interrupted()),
+    }
+}
+
+/// Logs off, which takes a few seconds if the server does not answer; a signal cuts that short. Whoever was logged off by
+/// the server does not wait for anything.
+pub(crate) async fn log_off(client: &Client, signals: &mut Signals) {
+    if matches!(client.state(), State::Closed(_)) {
+        return;
+    }
+    tokio::select! {
+        _ = client.log_off() => {}
+        () = signals.next() => {}
+    }
+}
+
+/// Waits until the connection of `listen` or `chat` ends for good, and says on the way when it is interrupted and back.
+pub(crate) async fn watch(client: &Client, lines: &mpsc::Sender<Print>) -> Exit {
+    let mut events = client.events();
+    while let Some(event) = events.next().await {
+        if let Some(text) = telling(&event) {
+            // A printer that is gone ends the command.
+            let _ = lines.send(Print::Note(text)).await;
+        }
+    }
+    Exit::of_end(client.closed().await)
+}
+
+/// What people are to know of an event.
+fn telling(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::ConnectionInterrupted { reason } => {
+            format!("connection interrupted: {}; connecting again", reason.text())
+        }
+        Event::RelogonCompleted { code: LoginCode::Succeed, mode: Some(Mode::Resumed) } => {
+            "connected again, nothing was lost".into()
+        }
+        Event::RelogonCompleted { code: LoginCode::Succeed, .. } => {
+            "connected again as a new session: messages without confirmation may be lost".into()
+        }
+        Event::GoAway { retry_after } => {
+            format!("the server is going away, and is tried again after {:.1} s", retry_after.as_secs_f64())
+        }
+        _ => return None,
+    })
+}

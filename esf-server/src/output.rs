@@ -1,0 +1,186 @@
+//! What people and programs read.
+
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::exit::Exit;
+
+/// Lines that wait for whoever reads them; beyond it, those who send have to wait.
+const WAITING: usize = 64;
+/// How long lines that wait are given at the end.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// To the start of the line, and nothing on it: takes away a prompt and what the terminal shows behind it.
+const CLEAR: &str = "\r\x1b[2K";
+const PROMPT: &str = "> ";
+
+/// Prints a line on standard output.
+pub(crate) fn line(text: &str) -> Result<(), Exit> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| unwritten(&error))
+}
+
+/// Prints bytes on standard output as they are, and ends the line; on a terminal only what cannot steer it.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Exit> {
+    let mut out = io::stdout().lock();
+    let written = match std::str::from_utf8(bytes) {
+        _ if !out.is_terminal() => out.write_all(bytes),
+        Ok(text) => out.write_all(printable(text).as_bytes()),
+        Err(_) => out.write_all(base64(bytes).as_bytes()),
+    };
+    written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).map_err(|error| unwritten(&error))
+}
+
+/// Says something to people, on standard error. That nobody listens is no reason to stop.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "esf: {}", printable(text));
+}
+
+/// The text in one line, with nothing in it that a terminal would obey: strangers choose names and texts.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(obeyed) {
+        return text.into();
+    }
+    text.chars()
+        .fold(String::with_capacity(text.len() + 16), |mut line, c| {
+            if obeyed(c) {
+                line.extend(c.escape_default());
+            } else {
+                line.push(c);
+            }
+            line
+        })
+        .into()
+}
+
+/// Bytes as text, in the form of RFC 4648 with padding.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    data_encoding::BASE64.encode(bytes)
+}
+
+fn unwritten(error: &io::Error) -> Exit {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Exit::output_closed(),
+        _ => Exit::internal(format!("standard output: {error}; is the disk full?")),
+    }
+}
+
+/// Something for a [`Printer`].
+#[derive(Debug)]
+pub(crate) enum Print {
+    /// A line for standard output.
+    Line(String),
+    /// A line for standard error.
+    Note(String),
+    /// A line was typed: the prompt is gone.
+    Prompt,
+    /// There is no more.
+    End,
+}
+
+/// Prints in a thread of its own: whoever stops reading the output (a pager, a stopped terminal) holds up neither the
+/// connection nor its heartbeats, but after a few lines those who send.
+pub(crate) struct Printer {
+    lines: mpsc::Sender<Print>,
+    /// `None` when it is done.
+    done: Option<oneshot::Receiver<Result<(), Exit>>>,
+}
+
+/// How a [`Printer`] prints.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    /// It is done after so many lines behind the first.
+    pub(crate) count: Option<u64>,
+    /// Whether somebody types below the lines.
+    pub(crate) prompt: bool,
+}
+
+/// The way to a printer that is not started yet, and what a printer takes from.
+pub(crate) fn lines() -> (mpsc::Sender<Print>, mpsc::Receiver<Print>) {
+    mpsc::channel(WAITING)
+}
+
+impl Printer {
+    /// Prints `first`, then what came and comes through `lines`.
+    pub(crate) fn start(
+        first: Print,
+        (lines, waiting): (mpsc::Sender<Print>, mpsc::Receiver<Print>),
+        layout: Layout,
+    ) -> Result<Self, Exit> {
+        let (tell, done) = oneshot::channel();
+        let print = move || {
+            // Whoever waited may have left.
+            let _ = tell.send(print_all(&first, waiting, &layout));
+        };
+        std::thread::Builder::new()
+            .name("print".into())
+            .spawn(print)
+            .map_err(|error| Exit::internal(format!("a thread cannot be started: {error}")))?;
+        Ok(Self { lines, done: Some(done) })
+    }
+
+    /// Waits until the lines are printed that it was to print, or until that fails.
+    pub(crate) async fn done(&mut self) -> Result<(), Exit> {
+        match &mut self.done {
+            Some(done) => {
+                let result = done.await.unwrap_or_else(|_| Err(Exit::internal("the thread that prints is gone")));
+                self.done = None;
+                result
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the lines that wait be printed, if somebody reads them.
+    pub(crate) async fn end(mut self) {
+        let end = async {
+            if self.lines.send(Print::End).await.is_ok() {
+                // How it ends does not matter any more.
+                let _ = self.done().await;
+            }
+        };
+        // Nobody reads: what waits is lost.
+        let _ = tokio::time::timeout(LAST_LINES, end).await;
+    }
+}
+
+fn print_all(first: &Print, mut waiting: mpsc::Receiver<Print>, layout: &Layout) -> Result<(), Exit> {
+    let (before, after) = if layout.prompt { (CLEAR, PROMPT) } else { ("", "") };
+    let write = |print: &Print| -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match print {
+            Print::Line(text) => write!(out, "{before}{text}\n{after}")?,
+            Print::Note(text) => {
+                write!(out, "{before}")?;
+                out.flush()?;
+                note(text);
+                write!(out, "{after}")?;
+            }
+            Print::Prompt => write!(out, "{after}")?,
+            Print::End => write!(out, "{before}")?,
+        }
+        out.flush()
+    };
+    write(first).map_err(|error| unwritten(&error))?;
+    let mut left = layout.count;
+    while left != Some(0) {
+        let Some(print) = waiting.blocking_recv() else { return Ok(()) };
+        write(&print).map_err(|error| unwritten(&error))?;
+        match print {
+            Print::Line(_) => left = left.map(|left| left - 1),
+            Print::Note(_) | Print::Prompt => {}
+            Print::End => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! `esf serve`: the server.
+
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use esf_tokio::{Decision, LoginRequest, Rights, Server, ServerEvent, UserId};
+use tracing::{debug, info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{self, DEFAULT_ADDRESS, LogFormat},
+    exit::{Code, Exit},
+    output,
+    signals::Signals,
+};
+
+/// How long clients are given to leave.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
+    if !args.open {
+        return Err(Exit::new(
+            Code::WillNotServe,
+            "a server that checks who logs in needs accounts, which this version does not have; \
+             `esf serve --open` lets everybody in who is on this machine",
+        ));
+    }
+    let addresses = loopback_only(&args.listen).await?;
+    log(&args.log, args.log_format);
+    // Before anybody knows that there is a server to be stopped.
+    let mut signals = Signals::new()?;
+
+    let mut builder = esf_tokio::server().authenticator(open_to_all(args.admins));
+    for origin in args.origins {
+        builder = builder.allow_origin(&origin);
+    }
+    let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
+    let address = listen(&server, &args.listen, &addresses).await?;
+    tokio::spawn(log_events(server.clone()));
+    greet(address);
+
+    signals.next().await;
+    info!("draining");
+    tokio::select! {
+        () = server.shut_down(GRACE) => {}
+        () = signals.next() => return Err(Exit::new(Code::Interrupted, "stopped before all clients had left")),
+    }
+    tell_counters(&server);
+    Ok(())
+}
+
+/// Without credentials, anybody who can connect can be anybody: so only this machine may.
+async fn loopback_only(address: &str) -> Result<Vec<SocketAddr>, Exit> {
+    let cannot = |reason: String| Exit::new(Code::CannotListen, format!("cannot listen on {address}: {reason}"));
+    let addresses: Vec<SocketAddr> =
+        tokio::net::lookup_host(address).await.map_err(|error| cannot(error.to_string()))?.collect();
+    if addresses.is_empty() {
+        return Err(cannot("it has no address".into()));
+    }
+    if let Some(public) = addresses.iter().find(|address| !address.ip().is_loopback()) {
+        return Err(Exit::new(
+            Code::WillNotServe,
+            format!(
+                "with --open everybody who reaches {public} could log in under any name; \
+                 listen on this machine only, as with --listen {DEFAULT_ADDRESS}"
+            ),
+        ));
+    }
+    Ok(addresses)
+}
+
+/// Everybody is who they say they are, and those named have the rights of an admin.
+fn open_to_all(admins: Vec<UserId>) -> impl Fn(LoginRequest) -> std::future::Ready<Decision> {
+    let admins: Arc<BTreeSet<UserId>> = Arc::new(admins.into_iter().collect());
+    move |login| {
+        std::future::ready(if admins.contains(&login.user) {
+            Decision::accept_with(Rights::KICK.with(Rights::LIST))
+        } else {
+            Decision::accept()
+        })
+    }
+}
+
+/// Listens on the first of the addresses that can be had.
+async fn listen(server: &Server, name: &str, addresses: &[SocketAddr]) -> Result<SocketAddr, Exit> {
+    let mut last = None;
+    for address in addresses {
+        match server.listen(&address.to_string()).await {
+            Ok(address) => return Ok(address),
+            Err(error) => last = Some(error),
+        }
+    }
+    let reason = last.map_or_else(String::new, |error| error.to_string());
+    Err(Exit::new(
+        Code::CannotListen,
+        format!("cannot listen on {name}: {reason}; `--listen 127.0.0.1:0` takes any free port"),
+    ))
+}
+
+/// Says where the server is and what to type next. Nobody has to read it.
+fn greet(address: SocketAddr) {
+    let esf = command();
+    let url = if address.to_string() == DEFAULT_ADDRESS { String::new() } else { format!(" --url ws://{address}") };
+    for line in [
+        format!("listening on ws://{address}"),
+        "two people talk, each in a terminal:".into(),
+        format!("  {esf} chat --user alice --with bob{url}"),
+        format!("  {esf} chat --user bob --with alice{url}"),
+        "Ctrl-C stops the server".into(),
+    ] {
+        let _ = output::line(&line);
+    }
+}
+
+/// How this program is called from another terminal: by its name if the shell finds it by that, else by its path.
+fn command() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if called == "esf" {
+        return called;
+    }
+    let path = std::env::current_exe().map_or(called, |path| path.display().to_string());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:\\".contains(c);
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+fn log(level: &str, format: LogFormat) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        // It would panic where standard error is closed; a server goes on without a reader of its log.
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+async fn log_events(server: Server) {
+    let mut events = server.events();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(ServerEvent::Connected { engine, takes_messages }) => {
+                info!(user = %engine.user, device = %engine.device, takes_messages, "logged in");
+            }
+            Ok(ServerEvent::Disconnected { engine, reason }) => {
+                info!(user = %engine.user, device = %engine.device, reason = reason.text(), "gone");
+            }
+            Ok(ServerEvent::TransmitFailed { from, to, info_type, failure }) => {
+                debug!(user = %from.user, ?to, info_type, %failure, "not delivered");
+            }
+            Ok(other) => debug!(?other, "event"),
+            Err(lagged) => warn!(%lagged, "events"),
+        }
+    }
+}
+
+/// What the server counted in its life. Nobody has to read it.
+fn tell_counters(server: &Server) {
+    let counted: Vec<(&str, u64)> = server.stats().counters.into_iter().filter(|(_, count)| *count > 0).collect();
+    let _ = output::line(if counted.is_empty() { "drained" } else { "drained; what was counted:" });
+    for (name, count) in counted {
+        let _ = output::line(&format!("  {name} {count}"));
+    }
+}

@@ -1,0 +1,11 @@
+//! The binary `esf` as people and scripts run it: real processes, real sockets, a free port for each server.
+
+mod esf;
+
+mod bodies;
+mod chat;
+mod page;
+mod people;
+mod reconnect;
+mod serve;
+mod talk;
