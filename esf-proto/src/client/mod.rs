@@ -10,7 +10,8 @@
 //! 3. then [`poll_timeout`](Session::poll_timeout), and [`handle_timeout`](Session::handle_timeout) when it is time.
 //!
 //! All of that after every call that takes `&mut self`. Every operation that returned an id ends in exactly one of
-//! `Acked`, `Replied`, `Responded` and `Failed`; [`Event::Closed`] is the last event, and nothing comes after it.
+//! `Acked`, `Replied`, `Responded` and `Failed`. [`Event::Closed`] is the last event; all that can still be pulled after
+//! it is the last frame of the last link, and the action that closes that link.
 
 use alloc::collections::VecDeque;
 
@@ -161,7 +162,7 @@ impl Session {
     /// A binary WebSocket message arrived: one or more whole frames.
     pub fn handle_message(&mut self, now: Instant, link: LinkId, message: Bytes) {
         self.tick(now);
-        if self.is_present(link) {
+        if self.is_open(link) {
             self.heard();
             self.receive(message);
         }
@@ -170,7 +171,7 @@ impl Session {
     /// A text message arrived, which has no place in this protocol (ESF-021).
     pub fn handle_text(&mut self, now: Instant, link: LinkId) {
         self.tick(now);
-        if self.is_present(link) {
+        if self.is_open(link) {
             self.violated(CloseReason::InvalidMessage);
         }
     }
@@ -336,6 +337,11 @@ impl Session {
         let present = self.link.as_ref().is_some_and(|present| present.id == link);
         self.stats.stale_inputs += u64::from(!present);
         present
+    }
+
+    /// Whether something can arrive on this link: it is the present one, and it is there.
+    fn is_open(&mut self, link: LinkId) -> bool {
+        self.is_present(link) && self.state != State::Connecting
     }
 
     const fn is_logged_in(&self) -> bool {

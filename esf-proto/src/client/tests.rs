@@ -1,5 +1,11 @@
 //! The client against frames made by hand, under virtual time.
 
-#[expect(dead_code, reason = "the rest is for the topics that follow")]
+mod closing;
+mod commands;
 mod harness;
+mod inbound;
+mod liveness;
 mod login;
+mod properties;
+mod resume;
+mod ways;

@@ -121,8 +121,12 @@ impl Hand {
     }
 
     pub(super) fn with(config: Config) -> Self {
+        Self::with_jitter(config, 1)
+    }
+
+    pub(super) fn with_jitter(config: Config, jitter: u64) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let session = Session::new(config, Seed { instance: InstanceId(7), jitter: 1 }, now);
+        let session = Session::new(config, Seed { instance: InstanceId(7), jitter }, now);
         let mut hand = Self { session, now, link: LinkId(0), actions: Vec::new() };
         hand.drain_actions();
         hand
