@@ -1,5 +1,6 @@
 //! What the application wants sent.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -205,7 +206,7 @@ impl Session {
     /// # Errors
     /// It is not taken.
     pub fn is_online(&mut self, now: Instant, users: &[UserId]) -> Result<MessageId, SendError> {
-        let names: alloc::vec::Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
         let mut body = BytesMut::new();
         requests::Users::encode(&names, &mut body).map_err(|_| SendError::TooLong(Bytes::new()))?;
         self.request(now, &To::Server, Method::IsOnline, &[], &body, None)

@@ -1,6 +1,6 @@
 //! The life of a link: connecting, staying alive, and every way in which it ends.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -343,7 +343,7 @@ impl Session {
 
     /// At log-off nothing that was not handed out goes out, but answers.
     fn withdraw_commands(&mut self) {
-        let mut withdrawn = alloc::vec::Vec::new();
+        let mut withdrawn = Vec::new();
         let budget = &self.budget;
         let is_command = |frame: &Bytes| RawFrame::parse(frame.clone()).is_ok_and(|raw| !is_answer(&raw));
         self.lanes.take_out(
@@ -365,7 +365,7 @@ impl Session {
 
     /// What may be dropped does not wait for another link.
     fn drop_volatile(&mut self) {
-        let mut dropped = alloc::vec::Vec::new();
+        let mut dropped = Vec::new();
         self.lanes.take_volatile(|queued| dropped.push(queued));
         for queued in dropped {
             self.budget.release(queued.cost);

@@ -258,12 +258,13 @@ impl Session {
         self.lanes.take_out(|queued| queued.frame.len() > max, |queued| refused.push(queued));
         for queued in refused {
             self.budget.release(queued.cost);
-            match self.pending.take(MessageId(queued.tag)) {
-                Some(open) => {
-                    let (id, failure) = (MessageId(queued.tag), open.told_as(Failure::TooLarge));
-                    self.tell(Event::Failed { id, failure });
-                }
-                None => self.tell_undeliverable(queued.frame, Failure::TooLarge),
+            let id = MessageId(queued.tag);
+            if let Some(open) = self.pending.take(id) {
+                self.tell(Event::Failed { id, failure: open.told_as(Failure::TooLarge) });
+            } else if RawFrame::parse(queued.frame.clone()).is_ok_and(|raw| is_answer(&raw)) {
+                self.stats.answers_dropped += 1;
+            } else {
+                self.tell_undeliverable(queued.frame, Failure::TooLarge);
             }
         }
     }

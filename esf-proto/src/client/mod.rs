@@ -99,8 +99,6 @@ pub struct Session {
     farewell: Option<Transmit>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
-    /// The event `Closed` was taken.
-    over: bool,
     #[cfg(test)]
     ways: alloc::vec::Vec<(transitions::StateName, On, transitions::StateName)>,
 }
@@ -135,7 +133,6 @@ impl Session {
             farewell: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),
-            over: false,
             #[cfg(test)]
             ways: alloc::vec::Vec::new(),
             config,
@@ -219,7 +216,6 @@ impl Session {
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
         if matches!(event, Event::Closed { .. }) {
-            self.over = true;
             self.inbox.clear();
         }
         Some(event)
