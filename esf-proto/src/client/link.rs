@@ -319,7 +319,11 @@ impl Session {
     /// The session is over: whatever is open gets its outcome, then `Closed`.
     pub(super) fn end(&mut self, on: On, reason: CloseReason) {
         self.set_state(on, State::Closed(reason));
-        self.link = None;
+        let asked = self.link.take().is_some_and(|link| link.stage == Stage::Asked);
+        if self.config.pre_query.take().is_some() {
+            let failure = if asked { Failure::ConnectionLost } else { Failure::Offline };
+            self.tell(Event::PreReply { status: Err(failure), body: Bytes::new() });
+        }
         self.timers = Timers::default();
         match reason {
             CloseReason::PushedOut => self.tell(Event::BeingPushedOut),

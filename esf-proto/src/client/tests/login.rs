@@ -160,6 +160,25 @@ fn a_question_before_login_whose_link_breaks_is_not_asked_again() {
 }
 
 #[test]
+fn a_question_before_login_has_its_outcome_when_the_session_ends() {
+    let mut config = Config::new(user("ann"));
+    config.pre_query = Some(PreQuery { info_type: 9, body: body("register me") });
+    for (asked, failure) in [(false, Failure::Offline), (true, Failure::ConnectionLost)] {
+        let mut hand = Hand::with(config.clone());
+        if asked {
+            hand.session.handle_connected(hand.now, hand.link);
+            hand.sent();
+        }
+        hand.session.log_off(hand.now);
+        let reason = CloseReason::LoggedOff;
+        assert_eq!(
+            hand.events(),
+            [Event::PreReply { status: Err(failure), body: Bytes::new() }, Event::Closed { reason }]
+        );
+    }
+}
+
+#[test]
 fn a_refused_login_in_between_is_told_as_a_relogon() {
     let mut hand = Hand::online();
     let id = hand.certainly("pending");
