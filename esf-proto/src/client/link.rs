@@ -261,7 +261,6 @@ impl Session {
             }
             if let Some(held) = &mut self.held {
                 held.lost_at = self.now;
-                held.rebuilding = false;
             }
             self.tell_if_room(Event::ConnectionInterrupted { reason });
         }

@@ -37,7 +37,7 @@ impl Session {
         if let Some(frame) = frame {
             return Some(self.sent(Transmit { link, frame }));
         }
-        if self.state == State::LoggingOff && self.hop.may_hand_out() {
+        if self.state == State::LoggingOff && self.lanes.is_empty() {
             self.say_farewell();
             let last = self.farewell.take()?;
             return Some(self.sent(last));

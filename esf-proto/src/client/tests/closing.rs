@@ -63,6 +63,8 @@ fn what_follows_a_close_in_the_same_message_is_not_read() {
     let mut hand = Hand::online();
     hand.give(&[close(CloseReason::Internal), information("late")]);
     assert_eq!(hand.messages().len(), 0);
+    // The close is the last frame that was looked at.
+    assert_eq!((hand.session.stats().frames_in, hand.session.stats().violations), (2, 0));
 }
 
 #[test]
@@ -177,6 +179,25 @@ fn waits_grow_and_know_whether_a_resume_is_possible() {
     // The window of 60 s is over after so many attempts.
     let over = longest(60);
     assert!(over <= secs(30) && over > secs(25), "{over:?}");
+}
+
+#[test]
+fn the_resume_window_runs_from_the_cut() {
+    let longest = (0..60).map(|jitter| {
+        let mut hand = Hand::with_jitter(Config::new(user("ann")), jitter).log_in();
+        for nonce in 0..40 {
+            hand.pass(secs(3));
+            hand.give(&[Frame::HeartbeatAck { nonce }]);
+        }
+        hand.cut();
+        for _ in 0..8 {
+            hand.await_link();
+            hand.session.handle_connect_failed(hand.now, hand.link);
+        }
+        wait(&hand)
+    });
+    let longest = longest.max().unwrap();
+    assert!(longest <= secs(5) && longest > secs(4), "{longest:?}");
 }
 
 #[test]

@@ -227,6 +227,16 @@ fn the_window_holds_messages_back_and_nothing_else() {
 }
 
 #[test]
+fn queries_take_no_room_in_the_window() {
+    let mut hand = Hand::online();
+    let large = Bytes::from(vec![1; 200 << 10]);
+    hand.session.query(hand.now, &to_bob(), 1, large.clone(), None).unwrap();
+    hand.session.send(hand.now, &to_bob(), 1, large.clone(), QUEUE).unwrap();
+    hand.session.send(hand.now, &to_bob(), 1, large.slice(..50 << 10), QUEUE).unwrap();
+    assert_eq!(hand.sent_kinds(), [Kind::Query, Kind::Send, Kind::Send]);
+}
+
+#[test]
 fn the_window_of_the_welcome_is_used() {
     let mut hand = Hand::new();
     hand.connect();
@@ -257,6 +267,12 @@ fn at_most_65535_frames_are_out_uncounted() {
     assert_eq!(hand.sent().len(), 65_535);
     hand.give(&[Frame::Count { received: 10, taken: 0 }]);
     assert_eq!(hand.sent().len(), 10);
+    // Not even the answers of a log-off.
+    hand.give(&[certain(1)]);
+    hand.session.log_off(hand.now);
+    assert_eq!(hand.sent_kinds(), []);
+    hand.give(&[Frame::Count { received: 11, taken: 0 }]);
+    assert_eq!(hand.sent_kinds(), [Kind::Ack, Kind::Close]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use crate::{
-    client::{Action, Config, ConfigError, Credential, Event, PreQuery, State},
+    client::{Action, Config, ConfigError, Credential, Event, PreQuery, State, TimerKind},
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, InstanceId},
@@ -313,4 +313,6 @@ fn time_that_goes_back_changes_nothing() {
     let next = hand.session.poll_timeout();
     hand.session.handle_timeout(Instant::ZERO);
     assert_eq!(hand.session.poll_timeout(), next);
+    hand.session.send_certainly(Instant::ZERO, &to_bob(), 1, body("x"), Some(secs(1))).unwrap();
+    assert_eq!(hand.session.poll_timeout(), Some((hand.now + secs(1), TimerKind::Outcome)));
 }

@@ -340,6 +340,39 @@ fn a_server_with_a_smaller_limit_gets_nothing_that_is_too_large_for_it() {
 }
 
 #[test]
+fn a_reply_that_is_too_large_for_a_new_server_is_dropped() {
+    let mut hand = Hand::online();
+    hand.give(&[query(5), query(6)]);
+    let large = bytes::Bytes::from(std::vec![b'x'; 20_000]);
+    hand.session.reply(hand.now, QueryToken(1), Ok(large.clone()));
+    hand.sent();
+    hand.cut();
+    hand.session.reply(hand.now, QueryToken(2), Ok(large));
+    hand.await_link();
+    hand.connect();
+    let mut welcome = welcome(Mode::Fresh, 0);
+    welcome.max_frame = 10_000;
+    hand.give(&[Frame::LoginResult(LoginResult::Succeed(welcome))]);
+    assert_eq!(hand.sent_kinds(), []);
+    assert_eq!((hand.session.stats().answers_dropped, hand.session.queued_bytes()), (2, 0));
+}
+
+#[test]
+fn a_resume_may_open_the_window_wider() {
+    let mut hand = Hand::online();
+    for _ in 0..2 {
+        let large = bytes::Bytes::from(std::vec![b'x'; 200 << 10]);
+        hand.session.send(hand.now, &to_bob(), 1, large, SendOptions::default()).unwrap();
+    }
+    assert_eq!(hand.sent_kinds(), [Kind::Send]);
+    hand.reconnect();
+    let mut welcome = welcome(Mode::Resumed, 1);
+    welcome.window = 512 << 10;
+    hand.give(&[Frame::LoginResult(LoginResult::Succeed(welcome))]);
+    assert_eq!(hand.sent_kinds(), [Kind::Count, Kind::Send]);
+}
+
+#[test]
 fn a_query_of_an_older_session_can_still_be_answered() {
     let mut hand = Hand::online();
     hand.give(&[query(5)]);
