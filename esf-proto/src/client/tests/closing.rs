@@ -5,9 +5,10 @@ use crate::{
     client::{Action, Config, Event, QueryToken, SendError, SendOptions, State},
     close::CloseReason,
     failure::Failure,
+    ids::{DeviceKind, InstanceId},
     login::{LoginCode, Mode},
     time::Instant,
-    wire::{Frame, Kind},
+    wire::{Address, Envelope, Frame, Kind},
 };
 use bytes::Bytes;
 use core::time::Duration;
@@ -306,6 +307,9 @@ fn what_arrives_while_it_logs_off_is_not_acknowledged_but_answers_count() {
     let id = hand.certainly("a");
     hand.sent();
     hand.session.log_off(hand.now);
+    let other = Address::Engine { user: "ann", device: DeviceKind::SERVICE, instance: InstanceId(6) };
+    hand.give(&[Frame::Ack { envelope: Envelope::new(other, BOB, id.0) }]);
+    assert_eq!(hand.outcomes(), []);
     hand.give(&[certain(1), query(2), ack(id.0)]);
     assert_eq!(hand.outcomes(), [(id.0, "acked")]);
     assert_eq!(hand.sent_kinds(), [Kind::Close]);

@@ -517,6 +517,7 @@ fn answers_have_room_of_their_own_and_are_dropped_beyond_it() {
     let mut hand = Hand::online();
     // The budget is full, and nothing can be handed out: the server counts nothing and takes nothing.
     while hand.session.send(hand.now, &to_bob(), 1, Bytes::from(vec![0; 60_000]), Default::default()).is_ok() {}
+    while hand.session.send(hand.now, &to_bob(), 1, Bytes::new(), Default::default()).is_ok() {}
     let full = hand.session.queued_bytes();
     hand.give(&[certain(1)]);
     hand.messages();
