@@ -87,6 +87,25 @@ async fn messages_to_the_server_reach_its_handler_in_order() -> Test {
 }
 
 #[tokio::test]
+async fn the_end_of_a_server_is_an_outcome_of_what_it_asked() -> Test {
+    let (server, url) = open_server().await;
+    let (_bob, mut inbox) = listener(&url, "bob").await;
+    assert_eq!(soon(server.query(to("bob"), FAIL, "?")).await, Err(Failure::HandlerFailed));
+    let pending = tokio::spawn({
+        let server = server.clone();
+        async move { server.query(to("bob"), NEVER, "?").await }
+    });
+    for info_type in [FAIL, NEVER] {
+        assert_eq!(soon(inbox.recv()).await.ok_or("it came")?.info_type, info_type);
+    }
+    soon(server.shut_down(Duration::ZERO)).await;
+    assert_eq!(soon(pending).await?, Err(Failure::ConnectionLost));
+    // Bob's session is still kept, but nobody is left to hear of an outcome.
+    assert!(soon(server.query(to("bob"), ECHO, "?")).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_dropped_future_cancels_nothing() -> Test {
     let (_server, url) = open_server().await;
     let alice = connect(&url, "alice").await;

@@ -15,9 +15,14 @@ use super::{Server, lock};
 /// How long the server's application waits for an outcome, unless it says otherwise.
 const TTL: Duration = Duration::from_secs(30);
 
-/// Who waits for which outcome.
-#[derive(Default)]
-pub(super) struct Calls(Mutex<HashMap<MessageId, oneshot::Sender<Outcome>>>);
+/// Who waits for which outcome; nobody any more once the server is over.
+pub(super) struct Calls(Mutex<Option<HashMap<MessageId, oneshot::Sender<Outcome>>>>);
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self(Mutex::new(Some(HashMap::new())))
+    }
+}
 
 type Outcome = Result<Bytes, Failure>;
 
@@ -28,7 +33,7 @@ impl Calls {
             DeskEvent::Replied { id, body } => (id, Ok(body)),
             DeskEvent::Failed { id, failure } => (id, Err(failure)),
         };
-        if let Some(caller) = lock(&self.0).remove(&id) {
+        if let Some(caller) = lock(&self.0).as_mut().and_then(|callers| callers.remove(&id)) {
             // Whoever dropped the future does not mind.
             let _ = caller.send(outcome);
         }
@@ -36,7 +41,7 @@ impl Calls {
 
     /// The server is over: whoever still waits hears that the connection is lost.
     pub(super) fn end(&self) {
-        lock(&self.0).clear();
+        *lock(&self.0) = None;
     }
 
     async fn wait(&self, call: impl FnOnce() -> Result<MessageId, Failure>) -> Outcome {
@@ -44,6 +49,7 @@ impl Calls {
         {
             // The outcome may come from another thread before this one is back; it finds the caller all the same.
             let mut callers = lock(&self.0);
+            let Some(callers) = callers.as_mut() else { return Err(Failure::ConnectionLost) };
             callers.insert(call()?, caller);
         }
         outcome.await.unwrap_or(Err(Failure::ConnectionLost))
