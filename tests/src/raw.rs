@@ -25,6 +25,8 @@ pub struct RawLink {
     pub transport: Transport,
     /// Who it says it is.
     pub engine: Engine,
+    /// Whether it reads what the server sends. If not, the transport takes nothing more.
+    pub reads: bool,
     received: Vec<RawFrame>,
     closed: Option<Option<CloseReason>>,
     pings: usize,
@@ -91,6 +93,7 @@ impl RawLink {
                 device: DeviceKind::SERVICE,
                 instance: InstanceId(instance),
             },
+            reads: true,
             received: Vec::new(),
             closed: None,
             pings: 0,
@@ -181,11 +184,13 @@ impl RawLink {
     /// Fetches what the server has for this link.
     pub fn pump(&mut self, world: &mut World) {
         let now = world.now;
+        self.transport.unflushed = !self.reads;
         self.conn.handle_transport(now, self.transport);
         while let Some(request) = world.authenticates.then(|| self.conn.poll_request()).flatten() {
             self.conn.handle_response(now, answer(request));
         }
-        while let Some(message) = self.conn.poll_transmit(now) {
+        while self.reads {
+            let Some(message) = self.conn.poll_transmit(now) else { break };
             self.transport.written += message.len() as u64;
             self.received.extend(Frames::new(message, usize::MAX).map(|frame| frame.expect("a frame of the server")));
         }

@@ -294,6 +294,10 @@ impl Conn {
             self.node.counters.logins_superseded.add(1);
             let cause = "the user is logged on already";
             self.link.refuse(LoginCode::HadLoggedOn, CloseReason::NewConnectionIgnored, cause);
+        } else if now.since(probing.next) > PROBE {
+            // This side slept: the older login had no chance to answer.
+            self.node.counters.timers_late.add(1);
+            self.probing = Some(Probing { until: now + PROBE, next: now + PROBE_STEP, ..probing });
         } else if probing.until <= now {
             self.find_place(now, probing.claim, LoginStage::Waited, probing.asked);
         } else {

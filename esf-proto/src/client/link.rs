@@ -155,6 +155,7 @@ impl Session {
     pub(super) fn on_timer(&mut self, due: Instant, kind: TimerKind) {
         match kind {
             TimerKind::Connect => self.abandon(None, CloseReason::NetworkInterrupted),
+            TimerKind::Login if self.now.since(due) > SLEPT => self.timers.set(TimerKind::Login, self.now + LOGIN),
             TimerKind::Login => self.abandon(Some(CloseReason::LoginTimeout), CloseReason::LoginTimeout),
             TimerKind::Heartbeat => self.beat(),
             TimerKind::HeartbeatAnswer if self.now.since(due) > SLEPT => self.beat(),

@@ -318,6 +318,10 @@ impl Link {
         while let Some((at, kind)) = self.timers.pop_due(now) {
             let late = now.since(at) > LATE;
             match kind {
+                TimerKind::Login if late => {
+                    self.counters.timers_late.add(1);
+                    self.timers.set(TimerKind::Login, now + self.config.login_timeout);
+                }
                 TimerKind::Login => self.close(CloseReason::LoginTimeout),
                 TimerKind::Liveness => self.check_liveness(now, late),
                 TimerKind::Ping => {

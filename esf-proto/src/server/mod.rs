@@ -7,6 +7,7 @@
 
 mod command;
 mod config;
+mod control;
 mod counters;
 mod desk;
 mod inbound;

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Config, Counters, Generation, Outbox,
     command::{HubChange, HubCommand, HubEvent},
+    control::Control,
     transitions::{SessionState, check_session},
 };
 use crate::{
@@ -54,7 +55,7 @@ pub struct Session {
     probes: Probes,
 
     pub(super) hop: Hop,
-    control: VecDeque<Bytes>,
+    control: Control,
     pub(super) dedupe: Dedupe,
     pub(super) inbox: VecDeque<(Message, usize)>,
     pub(super) inbox_bytes: usize,
@@ -149,7 +150,7 @@ impl Session {
             close: None,
             probes: Probes::default(),
             hop: Hop::new(config.window),
-            control: VecDeque::new(),
+            control: Control::default(),
             dedupe: new.dedupe,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
@@ -258,12 +259,12 @@ impl Session {
         // Whoever takes over is alive.
         self.probes.pinged = self.probes.asked;
         self.probes.answered = self.probes.asked;
-        self.control.clear();
+        self.control = Control::default();
         if self.state == SessionState::Detached {
             self.change_window(None);
         }
         self.set_state(SessionState::Attached);
-        self.tell_count();
+        self.control.count();
         TakeOver::Resumed { generation: self.generation, received: self.hop.counts().received }
     }
 
@@ -272,7 +273,7 @@ impl Session {
         if self.is_held_by(generation) {
             let until = now + self.config.resume_window;
             self.until = Some(until);
-            self.control.clear();
+            self.control = Control::default();
             self.set_state(SessionState::Detached);
             self.change_window(Some(until));
         }
@@ -305,7 +306,7 @@ impl Session {
         }
         self.inbox_bytes = 0;
         self.queries.clear();
-        self.control.clear();
+        self.control = Control::default();
         let dedupe = core::mem::take(&mut self.dedupe);
         self.changes.push_back(HubChange::Ended { reason, dedupe, attempt: self.attempt });
     }
@@ -367,7 +368,7 @@ impl Session {
                 self.hop.take(now, frame.len());
             }
         }
-        match self.effect(now, frame) {
+        match self.effect(frame) {
             Ok(()) => {}
             Err(reason) => self.close = Some(reason),
         }
@@ -388,8 +389,8 @@ impl Session {
         match self.state {
             SessionState::Attached => {
                 outbox.expire(now);
-                if let Some(counts) = self.hop.poll_count(now) {
-                    self.push_count(counts);
+                if self.hop.poll_count(now).is_some() {
+                    self.control.count();
                 }
             }
             SessionState::Detached if self.until.is_some_and(|until| until <= now) => {
@@ -420,7 +421,7 @@ impl Session {
         if !self.is_held_by(generation) {
             return None;
         }
-        if let Some(frame) = self.control.pop_front() {
+        if let Some(frame) = self.control.pop(&mut self.hop) {
             return Some(frame);
         }
         if let Some(frame) = self.hop.next_replay() {
@@ -467,7 +468,7 @@ impl Session {
     }
 
     /// What a frame does: what concerns the hop at once, the rest as a command to the hub or for the application.
-    fn effect(&mut self, now: Instant, frame: RawFrame) -> Result<(), CloseReason> {
+    fn effect(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
         if frame.is_routed() {
             return self.routed(frame);
         }
@@ -478,9 +479,11 @@ impl Session {
                 self.hop.on_count(counts, |cost| budget.release(cost)).map_err(|_| CloseReason::InvalidMessage)
             }
             Ok(Frame::Heartbeat { nonce }) => {
-                self.push_control(&Frame::HeartbeatAck { nonce });
-                if let Some(counts) = self.hop.poll_count_early() {
-                    self.push_count(counts);
+                if !self.control.beat(nonce) {
+                    self.counters.answers_dropped.add(1);
+                }
+                if self.hop.poll_count_early().is_some() {
+                    self.control.count();
                 }
                 Ok(())
             }
@@ -488,7 +491,6 @@ impl Session {
             Ok(_) | Err(DecodeError::Version(_) | DecodeError::UserId) => Err(CloseReason::InvalidMessage),
             Err(error) if error.is_skippable() => {
                 self.counters.unknown_skipped.add(1);
-                let _ = now;
                 Ok(())
             }
             Err(error) => Err(error.close_reason()),
@@ -498,21 +500,6 @@ impl Session {
     fn change_window(&mut self, until: Option<Instant>) {
         self.turn += 1;
         self.changes.push_back(HubChange::Window { until, turn: self.turn });
-    }
-
-    fn tell_count(&mut self) {
-        let counts = self.hop.tell_count();
-        self.push_count(counts);
-    }
-
-    fn push_count(&mut self, counts: Counts) {
-        self.push_control(&Frame::Count { received: counts.received, taken: counts.taken });
-    }
-
-    fn push_control(&mut self, frame: &Frame<'_>) {
-        if let Ok(bytes) = frame.to_bytes(Header::default()) {
-            self.control.push_back(bytes);
-        }
     }
 
     /// Tells the sender of a frame that this session could not deliver it.

@@ -3,6 +3,7 @@
 mod frames;
 mod identity;
 mod login;
+mod pace;
 mod resume;
 
 use bytes::Bytes;
