@@ -379,25 +379,23 @@ impl World {
     /// # Panics
     /// If it never ends.
     pub fn run(&mut self) {
-        for _ in 0..1_000_000 {
-            if !self.turn() {
+        for _ in 0..100_000 {
+            if self.turn() {
+                continue;
+            }
+            if self.next_timeout().is_none_or(|next| next > self.now) {
                 return;
             }
+            self.fire();
         }
-        panic!("the world does not come to rest");
+        panic!("the world does not come to rest: {:?}", self.who_is_next());
     }
 
     /// Lets time pass, from timer to timer.
-    ///
-    /// # Panics
-    /// If a timer fires again and again without time passing.
     pub fn advance(&mut self, duration: Duration) {
         let end = self.now + duration;
         self.run();
-        let mut at_this_time = 0;
         while let Some(next) = self.next_timeout().filter(|next| *next <= end) {
-            at_this_time = if next <= self.now { at_this_time + 1 } else { 0 };
-            assert!(at_this_time < 10, "a timer does not let time pass: {:?}", self.who_is_next());
             self.pass_to(self.now.max(next));
             self.fire();
             self.run();

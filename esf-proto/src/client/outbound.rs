@@ -55,7 +55,7 @@ impl Session {
         }
         if waited {
             let budget = &self.budget;
-            self.lanes.expire(self.now, |queued| budget.release(queued.cost));
+            self.lanes.expire(self.now, |_, queued| budget.release(queued.cost));
         }
         while self.incoming.pop_expired(self.now).is_some() {
             self.stats.queries_expired += 1;

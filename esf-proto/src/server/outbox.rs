@@ -1,6 +1,6 @@
 //! What waits to go out to one client, and what that client waits for. Other sessions reach a session only here.
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 
@@ -20,6 +20,9 @@ use crate::{
     time::Instant,
     wire::{Address, EncodeError, Envelope, Frame, Header, Kind, RawFrame},
 };
+
+/// Marks a frame that answers the client: its room was kept, and it is in nobody's share.
+const ANSWER: u64 = u64::MAX;
 
 /// The outbox of one session. It outlives the session's links: while the client is away it keeps filling, within its
 /// budget, until the resume window ends.
@@ -92,17 +95,15 @@ impl Outbox {
             return self.offer_volatile(frame, source);
         }
         let is_query = matches!(kind, Kind::Query | Kind::Request);
-        if is_query
-            && (self.queued_queries >= self.config.max_open_queries
-                || self.queued_query_bytes + cost > self.config.max_open_query_bytes.max(cost))
-        {
-            return Err(self.busy());
-        }
-        if !self.fits(now, source, cost) {
-            return Err(self.busy());
+        if !self.admit(source, is_query, cost) {
+            // What expired here, while the client was away or slow, makes room.
+            self.withdraw_expired(now);
+            if !self.admit(source, is_query, cost) {
+                return Err(self.busy());
+            }
         }
         let lane = if is_query { Lane::Interactive } else { Lane::Message };
-        if is_query && source != SERVER {
+        if is_query {
             self.queued_queries += 1;
             self.queued_query_bytes += cost;
         }
@@ -118,7 +119,7 @@ impl Outbox {
             self.counters.answers_dropped.add(1);
             return;
         }
-        self.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: 0 });
+        self.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: ANSWER });
     }
 
     /// A failure of something that no entry is kept for.
@@ -171,7 +172,7 @@ impl Outbox {
             return;
         }
         let cost = open.room + more;
-        self.push(Lane::Interactive, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: 0 });
+        self.push(Lane::Interactive, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: ANSWER });
     }
 
     /// The server's application answers a query of this client. Ignored when nobody waits for it any more.
@@ -265,26 +266,24 @@ impl Outbox {
         Ok(())
     }
 
-    fn fits(&mut self, now: Instant, source: SessionId, cost: usize) -> bool {
-        let queued = self.budget.used();
+    /// Charges for a frame of another source if there is room for it.
+    fn admit(&mut self, source: SessionId, is_query: bool, cost: usize) -> bool {
+        let query_bytes = self.config.max_open_query_bytes.max(cost);
+        if is_query
+            && (self.queued_queries >= self.config.max_open_queries || self.queued_query_bytes + cost > query_bytes)
+        {
+            return false;
+        }
         let lanes = &self.lanes;
         let entries = || {
             let waiting = lanes.iter(Lane::Interactive).chain(lanes.iter(Lane::Message));
-            waiting.map(|queued| (SessionId(queued.tag), queued.cost))
+            let of_others = waiting.filter(|queued| queued.tag != ANSWER);
+            of_others.map(|queued| (SessionId(queued.tag), queued.cost))
         };
+        let queued = self.budget.used();
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
             return false;
         }
-        if self.budget.charge(cost) {
-            return true;
-        }
-        // What expired while the client was away makes room.
-        let budget = &self.budget;
-        let shares = &mut self.shares;
-        self.lanes.expire(now, |queued| {
-            budget.release(queued.cost);
-            shares.remove(SessionId(queued.tag), queued.cost);
-        });
         let granted = self.budget.charge(cost);
         if !granted {
             self.shares.remove(source, cost);
@@ -292,10 +291,20 @@ impl Outbox {
         granted
     }
 
+    fn withdraw_expired(&mut self, now: Instant) {
+        let mut expired = Vec::new();
+        self.lanes.expire(now, |lane, queued| expired.push((lane, queued)));
+        for (lane, queued) in expired {
+            // Its asker was told when the time was over.
+            self.budget.release(queued.cost);
+            self.left(lane, &queued);
+        }
+    }
+
     fn fail(&mut self, open: &Open, failure: Failure) {
         match self.failure(open.id, open.about, failure) {
             Some(frame) => {
-                self.push(Lane::Interactive, Queued { frame, deadline: None, cost: open.room, tag: 0 });
+                self.push(Lane::Interactive, Queued { frame, deadline: None, cost: open.room, tag: ANSWER });
             }
             None => self.budget.release(open.room),
         }
@@ -320,7 +329,7 @@ impl Outbox {
     }
 
     fn left(&mut self, lane: Lane, queued: &Queued) {
-        if queued.tag == 0 {
+        if queued.tag == ANSWER || lane == Lane::Volatile {
             return;
         }
         self.shares.remove(SessionId(queued.tag), queued.cost);

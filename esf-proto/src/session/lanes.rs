@@ -92,21 +92,25 @@ impl Lanes {
     }
 
     /// Takes out every frame whose time is over. Frames that were handed out are not here, so they stay.
-    pub fn expire(&mut self, now: Instant, mut expired: impl FnMut(Queued)) {
+    pub fn expire(&mut self, now: Instant, mut expired: impl FnMut(Lane, Queued)) {
         if self.first_deadline.is_none_or(|first| first > now) {
             return;
         }
-        self.take_out(|queued| queued.deadline.is_some_and(|at| at <= now), &mut expired);
+        self.take_out_of(|queued| queued.deadline.is_some_and(|at| at <= now), &mut expired);
         let deadlines = self.interactive.iter().chain(&self.messages).filter_map(|queued| queued.deadline);
         self.first_deadline = deadlines.min();
     }
 
     /// Takes out every interactive or message frame that `chosen` names.
     pub fn take_out(&mut self, chosen: impl Fn(&Queued) -> bool, mut out: impl FnMut(Queued)) {
-        for lane in [&mut self.interactive, &mut self.messages] {
+        self.take_out_of(chosen, |_, queued| out(queued));
+    }
+
+    fn take_out_of(&mut self, chosen: impl Fn(&Queued) -> bool, mut out: impl FnMut(Lane, Queued)) {
+        for (name, lane) in [(Lane::Interactive, &mut self.interactive), (Lane::Message, &mut self.messages)] {
             if lane.iter().any(&chosen) {
                 for queued in core::mem::take(lane) {
-                    if chosen(&queued) { out(queued) } else { lane.push_back(queued) }
+                    if chosen(&queued) { out(name, queued) } else { lane.push_back(queued) }
                 }
             }
         }

@@ -5,3 +5,4 @@ mod ends;
 mod push;
 mod server_sends;
 mod takeover;
+mod window;

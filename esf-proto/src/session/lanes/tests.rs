@@ -36,9 +36,9 @@ fn only_what_is_due_expires() {
     lanes.push(Lane::Message, Queued { deadline: Some(at(9)), ..frame("b") });
     lanes.push(Lane::Message, frame("c"));
     let mut gone = std::vec::Vec::new();
-    lanes.expire(at(4), |queued| gone.push(queued.frame));
+    lanes.expire(at(4), |_, queued| gone.push(queued.frame));
     assert!(gone.is_empty());
-    lanes.expire(at(5), |queued| gone.push(queued.frame));
+    lanes.expire(at(5), |_, queued| gone.push(queued.frame));
     assert_eq!(gone, ["a"]);
     assert_eq!(lanes.first_deadline(), Some(at(9)));
     assert_eq!(texts(&mut lanes, true), ["b", "c"]);
