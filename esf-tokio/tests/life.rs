@@ -78,9 +78,9 @@ async fn cuts_lose_nothing_and_double_nothing() -> Test {
         tokio::task::yield_now().await;
         if n % 60 == 30 {
             if n % 120 == 30 {
-                up.cut()
+                up.cut();
             } else {
-                down.cut()
+                down.cut();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
