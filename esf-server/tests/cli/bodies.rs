@@ -1,5 +1,6 @@
 //! What is printed of bodies that strangers choose, and to whom.
 
+use esf_tokio::{Bytes, Config, MessageOptions, To, UserId};
 use serde_json::{Value, json};
 
 use crate::esf::{Esf, Server};
@@ -40,4 +41,29 @@ fn an_output_that_nobody_reads_ends_the_listener_quietly() {
     let ended = alice.ended();
     assert_eq!(ended.code, Some(15), "{ended:#?}");
     assert!(ended.stderr.is_empty(), "{ended:#?}");
+}
+
+#[test]
+fn tags_and_bytes_are_printed() {
+    let server = Server::start("");
+    let mut people = server.listener("alice", "");
+    let mut programs = server.listener("alice", "--json --device service");
+    let name = |name: &str| UserId::parse(name, 64).unwrap();
+    let to = || To::User(name("alice"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let bob = esf_tokio::connect(&server.url, Config::new(name("bob"))).await.unwrap();
+        bob.send_message(to(), 9, "extra", "news", MessageOptions::default()).unwrap();
+        bob.send_certainly(to(), 9, Bytes::from_static(&[0xff, 0])).await.unwrap();
+        bob.log_off().await;
+    });
+    assert_eq!(people.line(), "engine message from bob, type 9 [news]: extra");
+    assert_eq!(people.line(), "message from bob, type 9: base64 /wA=");
+    let objects = [
+        json!({"event": "engine_message", "from": "bob", "type": 9, "tag": "news", "text": "extra"}),
+        json!({"event": "message", "from": "bob", "type": 9, "base64": "/wA="}),
+    ];
+    for object in objects {
+        assert_eq!(programs.line().parse::<Value>().unwrap(), object);
+    }
 }
