@@ -7,3 +7,8 @@ pub mod bystanders;
 pub mod raw;
 mod wire_between;
 pub mod world;
+
+/// The examples of README.md. They are tested here, since a published crate does not have that file beside it.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
