@@ -28,6 +28,9 @@ struct Held {
     volatile: bool,
 }
 
+/// Messages for which there is room without an allocation, once so many came together.
+const BATCH: usize = 256;
+
 impl Inbox {
     pub(super) fn new(volatile_limit: usize) -> Self {
         Self {
@@ -75,8 +78,8 @@ impl Inbox {
     /// The next message, and how many bytes of the present window it gives back.
     pub(super) fn pop(&mut self) -> Option<(Message, usize)> {
         let Held { message, len, session, volatile } = self.held.pop_front()?;
-        if self.held.is_empty() {
-            self.held.shrink_to(64);
+        if self.held.is_empty() && self.held.capacity() > BATCH {
+            self.held.shrink_to(BATCH);
         }
         if volatile {
             self.volatile -= len;

@@ -1,5 +1,7 @@
 //! Small copies that cost no allocation each.
 
+use alloc::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::wire::{EncodeError, Frame, Header, RawFrame};
@@ -7,11 +9,15 @@ use crate::wire::{EncodeError, Frame, Header, RawFrame};
 /// Parts under this size are copied before they are kept, so that a few bytes never pin a whole read buffer.
 const COPY_BELOW: usize = 1024;
 const CHUNK: usize = 4096;
+/// Spent chunks that are kept to be used again.
+const SPENT: usize = 8;
 
-/// Chunks of memory that small byte strings are cut from; a chunk goes when the last of them does.
+/// Chunks of memory that small byte strings are cut from. A spent chunk is used again when the last string in it is
+/// gone, so that steady traffic allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
-    chunk: BytesMut,
+    chunk: Option<BytesMut>,
+    spent: VecDeque<BytesMut>,
 }
 
 impl Arena {
@@ -23,9 +29,11 @@ impl Arena {
         if part.len() >= COPY_BELOW {
             return frame.share(part);
         }
-        self.make_room(part.len());
-        self.chunk.extend_from_slice(part);
-        self.chunk.split().freeze()
+        let mut chunk = self.chunk_for(part.len());
+        chunk.extend_from_slice(part);
+        let kept = chunk.split().freeze();
+        self.chunk = Some(chunk);
+        kept
     }
 
     /// `frame` as bytes.
@@ -34,15 +42,27 @@ impl Arena {
         if len >= COPY_BELOW {
             return frame.to_bytes(header);
         }
-        self.make_room(len);
-        frame.encode(header, &mut self.chunk)?;
-        Ok(self.chunk.split().freeze())
+        let mut chunk = self.chunk_for(len);
+        let encoded = frame.encode(header, &mut chunk).map(|()| chunk.split().freeze());
+        self.chunk = Some(chunk);
+        encoded
     }
 
-    fn make_room(&mut self, len: usize) {
-        if self.chunk.capacity() < len {
-            self.chunk = BytesMut::with_capacity(CHUNK);
+    /// An empty chunk with room for `len` bytes.
+    fn chunk_for(&mut self, len: usize) -> BytesMut {
+        match self.chunk.take() {
+            Some(chunk) if chunk.capacity() >= len => return chunk,
+            Some(spent) => self.spent.push_back(spent),
+            None => {}
         }
+        // The oldest is the one whose strings are most likely gone.
+        if self.spent.front_mut().is_some_and(|oldest| oldest.try_reclaim(CHUNK)) || self.spent.len() >= SPENT {
+            let oldest = self.spent.pop_front().unwrap_or_default();
+            if oldest.capacity() >= CHUNK {
+                return oldest;
+            }
+        }
+        BytesMut::with_capacity(CHUNK)
     }
 }
 

@@ -55,6 +55,12 @@ impl Lanes {
         self.lane_mut(lane).push_back(queued);
     }
 
+    /// As [`push`](Self::push), for a frame whose memory is the owner's already: it is not copied.
+    pub fn push_own(&mut self, lane: Lane, queued: Queued) {
+        self.note(lane, &queued);
+        self.lane_mut(lane).push_back(queued);
+    }
+
     /// Puts a frame at the head of a lane: resends go before what is queued.
     pub fn push_front(&mut self, lane: Lane, queued: Queued) {
         self.note(lane, &queued);
