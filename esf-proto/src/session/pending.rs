@@ -1,9 +1,6 @@
 //! What an engine has asked and nobody has answered yet: certain sends, queries and requests.
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    vec::Vec,
-};
+use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -28,8 +25,10 @@ const QUERY_BYTES: usize = 256 * 1024;
 /// again after a fresh login; those frames are bounded apart from the budget of what waits to go out.
 #[derive(Debug)]
 pub struct Pending {
-    open: BTreeMap<MessageId, Open>,
-    deadlines: BTreeSet<(Instant, MessageId)>,
+    /// In the order of their ids, which count up: most are found by bisection and leave near the front.
+    open: VecDeque<(MessageId, Open)>,
+    /// No deadline is earlier than this.
+    first_deadline: Option<Instant>,
     last: u64,
     queries: usize,
     query_bytes: usize,
@@ -106,8 +105,8 @@ impl Pending {
     #[must_use]
     pub fn new(certain_limit: usize) -> Self {
         Self {
-            open: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
+            open: VecDeque::new(),
+            first_deadline: None,
             last: 0,
             queries: 0,
             query_bytes: 0,
@@ -147,14 +146,14 @@ impl Pending {
             self.query_bytes += size;
         }
         let frame = if certain { frame.clone() } else { Bytes::new() };
-        self.deadlines.insert((deadline, id));
-        self.open.insert(id, Open { kind, to, deadline, handed_out: None, resent: false, frame, size });
+        self.first_deadline = Some(self.first_deadline.map_or(deadline, |first| first.min(deadline)));
+        self.open.push_back((id, Open { kind, to, deadline, handed_out: None, resent: false, frame, size }));
         id
     }
 
     /// Its frame went out.
     pub fn handed_out(&mut self, now: Instant, id: MessageId) {
-        if let Some(open) = self.open.get_mut(&id) {
+        if let Some((_, open)) = self.position(id).and_then(|at| self.open.get_mut(at)) {
             open.handed_out = Some(now);
         }
     }
@@ -162,40 +161,54 @@ impl Pending {
     /// Ends `id` if it is of this kind and was asked of `from`, or if the server, which may speak for anybody, says
     /// so by `server_may`.
     pub fn end(&mut self, id: MessageId, kind: Kind, from: &Address<'_>, server_may: bool) -> Option<Open> {
-        let open = self.open.get(&id)?;
+        let at = self.position(id)?;
+        let (_, open) = self.open.get(at)?;
         let entitled = open.is_answered_by(from) || server_may && matches!(from, Address::Server { .. });
-        if open.kind == kind && entitled { self.take(id) } else { None }
+        if open.kind == kind && entitled { self.take_at(at).map(|(_, open)| open) } else { None }
     }
 
     /// Takes out the operation with this id.
     pub fn take(&mut self, id: MessageId) -> Option<Open> {
-        let open = self.open.remove(&id)?;
-        self.deadlines.remove(&(open.deadline, id));
+        self.take_at(self.position(id)?).map(|(_, open)| open)
+    }
+
+    fn position(&self, id: MessageId) -> Option<usize> {
+        self.open.binary_search_by_key(&id, |(id, _)| *id).ok()
+    }
+
+    fn take_at(&mut self, at: usize) -> Option<(MessageId, Open)> {
+        let (id, open) = self.open.remove(at)?;
+        if self.open.is_empty() {
+            self.first_deadline = None;
+        }
         if open.kind == Kind::Certain {
             self.certain_bytes -= open.size;
         } else {
             self.queries -= 1;
             self.query_bytes -= open.size;
         }
-        Some(open)
+        Some((id, open))
     }
 
-    /// Takes out an operation whose time is over, the earliest first.
+    /// Takes out an operation whose time is over.
     pub fn pop_expired(&mut self, now: Instant) -> Option<(MessageId, Open)> {
-        let (_, id) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now).copied()?;
-        self.take(id).map(|open| (id, open))
+        self.first_deadline.filter(|first| *first <= now)?;
+        let expired = self.open.iter().position(|(_, open)| open.deadline <= now);
+        if expired.is_none() {
+            self.first_deadline = self.open.iter().map(|(_, open)| open.deadline).min();
+        }
+        self.take_at(expired?)
     }
 
     /// Takes out the operation with the lowest id.
     pub fn pop_first(&mut self) -> Option<(MessageId, Open)> {
-        let id = *self.open.first_key_value()?.0;
-        self.take(id).map(|open| (id, open))
+        self.take_at(0)
     }
 
-    /// The first deadline.
+    /// When to ask [`pop_expired`](Self::pop_expired) again. It may be earlier than the first deadline, never later.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+    pub const fn next_deadline(&self) -> Option<Instant> {
+        self.first_deadline
     }
 
     /// The session is a new one: what was handed out in the old one goes again if it is certain, and is lost if not.

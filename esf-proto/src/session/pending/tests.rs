@@ -59,15 +59,17 @@ fn only_the_one_who_was_asked_answers() {
 }
 
 #[test]
-fn time_ends_them_in_its_order() {
+fn time_ends_each_when_it_is_over() {
     let mut pending = pending();
     let late = ask(&mut pending, Kind::Certain, 9);
     let early = ask(&mut pending, Kind::Query, 5);
     assert_eq!(pending.next_deadline(), Some(AT(5)));
     assert!(pending.pop_expired(AT(4)).is_none());
-    assert_eq!(pending.pop_expired(AT(9)).map(|(id, _)| id), Some(early));
+    assert_eq!(pending.pop_expired(AT(5)).map(|(id, _)| id), Some(early));
+    assert!(pending.pop_expired(AT(5)).is_none());
+    assert_eq!(pending.next_deadline(), Some(AT(9)), "it does not fire again before");
     assert_eq!(pending.pop_expired(AT(9)).map(|(id, _)| id), Some(late));
-    assert!(pending.is_empty());
+    assert_eq!((pending.is_empty(), pending.next_deadline()), (true, None));
 }
 
 #[test]
