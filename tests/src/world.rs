@@ -66,6 +66,8 @@ pub struct Engine {
     pub answering: Answering,
     /// Whether it may connect at present.
     pub network: bool,
+    /// How many items pass on its next link, up and down, before both directions stand still.
+    pub next_pass: Option<(usize, usize)>,
     dead: bool,
 }
 
@@ -156,6 +158,7 @@ impl World {
             takes: true,
             answering: Answering::Echo,
             network: true,
+            next_pass: None,
             dead: false,
         });
         Who(self.engines.len() - 1)
@@ -496,7 +499,11 @@ impl World {
             match action {
                 Action::Connect { link } if engine.network => {
                     let conn = Conn::accept(&self.node, now);
-                    self.links.insert((who, link), Wire::new(conn));
+                    let mut wire = Wire::new(conn);
+                    if let Some((up, down)) = engine.next_pass.take() {
+                        (wire.pass_up, wire.pass_down) = (Some(up), Some(down));
+                    }
+                    self.links.insert((who, link), wire);
                     engine.session.handle_connected(now, link);
                 }
                 Action::Connect { link } => engine.session.handle_connect_failed(now, link),

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod ends;
+mod hop;
 mod push;
 mod server_sends;
 mod takeover;
