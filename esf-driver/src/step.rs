@@ -52,7 +52,8 @@ impl Drain {
     /// Due timers come first, then what the endpoint wants done with the link, then frames while there is room; a
     /// close waits until the last frame is fed, for [`CLOSE_DRAIN`] at most; one flush ends the turn.
     pub fn next(&mut self, now: Instant, can_write: bool, endpoint: &mut impl Endpoint) -> Step {
-        if endpoint.poll_timeout().is_some_and(|at| at <= now) {
+        // Once a turn is enough, and this is asked for every frame.
+        if !self.fed && endpoint.poll_timeout().is_some_and(|at| at <= now) {
             endpoint.handle_timeout(now);
         }
         while let Some(action) = endpoint.poll_action() {

@@ -19,6 +19,9 @@ const COUNT_DELAY: Duration = Duration::from_millis(100);
 /// Frames that may be out and not counted by the peer.
 const UNCOUNTED_LIMIT: usize = (1 << 16) - 1;
 
+/// Room for frames that an idle session keeps: a little is cheaper to keep than to ask for with every burst.
+const KEEP_CAPACITY: usize = 64;
+
 /// A count that no honest peer can state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a count outside of what was acknowledged and sent")]
@@ -159,8 +162,8 @@ impl Hop {
             freed(kept.cost);
         }
         self.acked = self.acked.wrapping_add(size(frames));
-        if self.replay.is_empty() {
-            self.replay.shrink_to(16);
+        if self.replay.is_empty() && self.replay.capacity() > KEEP_CAPACITY {
+            self.replay.shrink_to(KEEP_CAPACITY);
         }
     }
 
