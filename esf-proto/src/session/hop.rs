@@ -20,7 +20,7 @@ const COUNT_DELAY: Duration = Duration::from_millis(100);
 const UNCOUNTED_LIMIT: usize = (1 << 16) - 1;
 
 /// Room for frames that an idle session keeps: a little is cheaper to keep than to ask for with every burst.
-const KEEP_CAPACITY: usize = 64;
+const KEEP_CAPACITY: usize = 32;
 
 /// A count that no honest peer can state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
