@@ -365,13 +365,14 @@ impl Link {
         self.out.pop_front()
     }
 
-    /// What to do to the transport; a close only after everything was handed out.
+    /// What to do to the transport. A close is told at once, also while the transport takes nothing: the driver hands out
+    /// what [`Link::poll_transmit`] still has before it closes, for as long as it is ready to wait for that.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<LinkAction> {
         if core::mem::take(&mut self.ping) && self.state == LinkState::Attached {
             return Some(LinkAction::Ping);
         }
-        if self.out.is_empty() { self.action.take() } else { None }
+        self.action.take()
     }
 
     /// Why the link let go of its session, once.
