@@ -189,7 +189,8 @@ impl<I: Inbox> Dispatch<I> {
 
     async fn handle(&self, message: Message) {
         let handler = &self.handling.handler;
-        let context = Context { source: message.source, id: message.id, sent_at: message.sent_at };
+        let Message { source, id, sent_at, echo_of, .. } = message;
+        let context = Context { source, id, sent_at, echo_of };
         match message.kind {
             MessageKind::Information => handler.information(context, message.info_type, message.body).await,
             MessageKind::EngineMessage { tag } => {
@@ -200,7 +201,7 @@ impl<I: Inbox> Dispatch<I> {
 
     async fn answer(self: Arc<Self>, query: IncomingQuery, place: Place) {
         let IncomingQuery { token, source, info_type, body, sent_at } = query;
-        let context = Context { source: source.clone(), id: None, sent_at };
+        let context = Context { source: source.clone(), id: None, sent_at, echo_of: None };
         let answer = self.run(async { self.handling.handler.query(context, info_type, body).await }).await;
         let result = match answer {
             Some(Ok(body)) => Ok(body),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use esf_proto::{
-    ids::{MessageId, Source},
+    ids::{MessageId, Source, To},
     time::UnixMillis,
 };
 
@@ -58,6 +58,8 @@ pub struct Context {
     pub id: Option<MessageId>,
     /// When the sender says it sent it.
     pub sent_at: Option<UnixMillis>,
+    /// To whom an engine message went, if it is the echo of what another device of this user sent.
+    pub echo_of: Option<To>,
 }
 
 /// A query was not answered. The asker sees `HandlerFailed`.

@@ -151,7 +151,7 @@ fn source(user: &str) -> Source {
 
 fn message(user: &str, info_type: u32, body: Vec<u8>) -> Message {
     let kind = MessageKind::Information;
-    Message { source: source(user), kind, info_type, body: body.into(), id: None, sent_at: None }
+    Message { source: source(user), kind, info_type, body: body.into(), id: None, sent_at: None, echo_of: None }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{Event, IncomingQuery, Message, MessageKind, QueryToken, Session, Sta
 use crate::{
     close::CloseReason,
     failure::{Failure, Status},
-    ids::{DeviceKind, Engine, InstanceId, MessageId, Source},
+    ids::{DeviceKind, Engine, InstanceId, MessageId, Source, To, UserId},
     session::{
         dedupe::Verdict,
         hop::Counts,
@@ -192,17 +192,40 @@ impl Session {
 
     /// Whether a frame is for this engine. A copy of what another device of this user sent goes to somebody else.
     fn is_for_me(&self, frame: &RawFrame, envelope: &Envelope<'_>) -> bool {
-        let me = &self.me;
         let echoed = frame.kind() == Some(Kind::EngineMessage)
             && frame.flags().contains(Flags::ECHO)
-            && envelope.from.user() == Some(me.user.as_str());
-        echoed
-            || match envelope.to {
-                Address::User { user } => user == me.user.as_str(),
-                Address::Device { user, device } => user == me.user.as_str() && device == me.device,
-                to @ Address::Engine { .. } => to == Address::of_engine(me),
-                Address::Server { .. } | Address::Group { .. } => false,
+            && envelope.from.user() == Some(self.me.user.as_str());
+        echoed || self.is_my_address(&envelope.to)
+    }
+
+    fn is_my_address(&self, to: &Address<'_>) -> bool {
+        let me = &self.me;
+        match *to {
+            Address::User { user } => user == me.user.as_str(),
+            Address::Device { user, device } => user == me.user.as_str() && device == me.device,
+            to @ Address::Engine { .. } => to == Address::of_engine(me),
+            Address::Server { .. } | Address::Group { .. } => false,
+        }
+    }
+
+    /// To whom a message for this engine went in truth, if it is an echo.
+    fn echo_of(&self, frame: &RawFrame) -> Option<To> {
+        if !frame.flags().contains(Flags::ECHO) {
+            return None;
+        }
+        let to = frame.envelope().ok()?.to;
+        if self.is_my_address(&to) {
+            return None;
+        }
+        let user = |name| UserId::parse(name, u8::MAX).ok();
+        match to {
+            Address::Server { .. } => Some(To::Server),
+            Address::User { user: name } => Some(To::User(user(name)?)),
+            Address::Device { user: name, device } | Address::Engine { user: name, device, .. } => {
+                Some(To::Device(user(name)?, device))
             }
+            Address::Group { .. } => None,
+        }
     }
 
     fn source_of(&mut self, envelope: &Envelope<'_>) -> Option<Source> {
@@ -227,7 +250,8 @@ impl Session {
         id: Option<MessageId>,
     ) -> Fate {
         let body = self.arena.keep(frame, body);
-        let message = Message { source, kind, info_type, body, id, sent_at: frame.sender_time().map(UnixMillis) };
+        let sent_at = frame.sender_time().map(UnixMillis);
+        let message = Message { source, kind, info_type, body, id, sent_at, echo_of: self.echo_of(frame) };
         if !self.inbox.push(message, frame.len(), frame.is_volatile()) {
             self.stats.volatile_dropped_in += 1;
         }

@@ -93,7 +93,7 @@ impl Session {
         let source = Source::Engine(self.engine.clone());
         let sent_at = frame.sender_time().map(UnixMillis);
         // A small body is copied, so that it does not pin the buffer that it was read into.
-        Message { source, kind, info_type, body: frame.keep(body), id, sent_at }
+        Message { source, kind, info_type, body: frame.keep(body), id, sent_at, echo_of: None }
     }
 
     /// Queues a message for the server's application, or refuses it.

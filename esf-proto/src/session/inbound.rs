@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use crate::{
-    ids::{MessageId, Source},
+    ids::{MessageId, Source, To},
     time::UnixMillis,
 };
 
@@ -25,6 +25,8 @@ pub struct Message {
     pub id: Option<MessageId>,
     /// When the sender says it sent it.
     pub sent_at: Option<UnixMillis>,
+    /// To whom it went, if it is the echo of what another device of this user sent (ESF-305).
+    pub echo_of: Option<To>,
 }
 
 /// What kind of message it is.

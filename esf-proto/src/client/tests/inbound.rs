@@ -5,7 +5,7 @@ use crate::{
     client::{Config, Event, IncomingQuery, Message, MessageKind, QueryToken, Session, State},
     close::CloseReason,
     failure::Failure,
-    ids::{DeviceKind, Engine, InstanceId, MessageId, Source, To},
+    ids::{DeviceKind, Engine, InstanceId, MessageId, Source, To, UserId},
     time::UnixMillis,
     wire::{Address, Envelope, Flags, Frame, Header, Hop, Kind, Method, TAG_SENDER_TIME},
 };
@@ -49,8 +49,15 @@ fn messages_come_in_order_with_source_id_and_time() {
         certain(3),
         Frame::EngineMessage { envelope: from(SERVER, 0), info_type: 4, tag: "tag", body: b"engine" },
     ]);
-    let plain =
-        |source, kind, info_type, text| Message { source, kind, info_type, body: body(text), id: None, sent_at: None };
+    let plain = |source, kind, info_type, text| Message {
+        source,
+        kind,
+        info_type,
+        body: body(text),
+        id: None,
+        sent_at: None,
+        echo_of: None,
+    };
     assert_eq!(
         hand.messages(),
         [
@@ -415,7 +422,9 @@ fn a_copy_of_what_another_device_sent_is_for_this_one_too() {
     hand.give_bytes(with_header(&to_bob(own), echo));
     hand.give_bytes(with_header(&to_bob(BOB), echo));
     hand.give(&[to_bob(own)]);
-    assert_eq!(hand.messages().len(), 1, "only the echo of an own device");
+    let bob = To::User(UserId::parse("bob", 64).expect("a name"));
+    let echoes: Vec<Option<To>> = hand.messages().into_iter().map(|message| message.echo_of).collect();
+    assert_eq!(echoes, [Some(bob)], "only the echo of an own device, which says to whom it went");
     assert_eq!(hand.session.stats().misaddressed, 2);
 }
 
