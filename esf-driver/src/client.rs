@@ -23,6 +23,8 @@ mod core;
 mod endpoint;
 mod event;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use self::core::Shared;
 pub use self::{

@@ -30,6 +30,8 @@ mod builder;
 mod endpoint;
 mod sends;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use self::{
     auth::{AnyAuthenticator, PreQueryHandler},
