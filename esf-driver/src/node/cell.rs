@@ -13,7 +13,7 @@ use esf_proto::{
     hub::{Party, Reach, Whose},
     ids::{Engine, SessionId},
     login::Rights,
-    server::{HubChange, HubCommand, HubEvent, Outbox, Session},
+    server::{Generation, HubChange, HubCommand, HubEvent, Outbox, Session},
     session::inbound::{IncomingQuery, Message, QueryToken},
     time::Instant,
 };
@@ -89,9 +89,13 @@ impl Cell {
         self.visit(|outbox| outbox.reply(token, answer));
     }
 
-    /// Wakes `waker` when there is a message or query for the server's application.
-    pub fn register_application(&self, waker: &Waker) {
-        self.application.register(waker);
+    /// Wakes `waker`, of the link of this generation, when there is a message or query for the server's application. A
+    /// link that was superseded does not take the place of the newer one.
+    pub(super) fn register_application(&self, generation: Generation, waker: &Waker) {
+        let session = lock(&self.session);
+        if session.is_held_by(generation) {
+            self.application.register(waker);
+        }
     }
 
     // The node.

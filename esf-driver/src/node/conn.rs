@@ -102,6 +102,13 @@ impl Conn {
         self.held.as_ref().map(|held| &held.cell)
     }
 
+    /// Wakes `waker` when there is a message or query for the server's application in the session that it carries.
+    pub fn register_application(&self, waker: &Waker) {
+        if let Some(Held { cell, generation }) = &self.held {
+            cell.register_application(*generation, waker);
+        }
+    }
+
     /// Where the link is in its life.
     #[must_use]
     pub fn state(&self) -> LinkState {

@@ -56,13 +56,12 @@ impl ServerEndpoint {
             self.answer = Some(will_be);
             self.shared.ask_application(request, answer);
         }
-        let Some(cell) = self.conn.cell() else { return };
-        if self.dispatch.is_none() {
+        if let Some(cell) = self.conn.cell().filter(|_| self.dispatch.is_none()) {
             self.dispatch = Some(self.shared.dispatch_of(cell));
             self.work.arrived.store(true, Ordering::Relaxed);
         }
         if self.work.arrived.swap(false, Ordering::Relaxed) {
-            cell.register_application(&Waker::from(self.work.clone()));
+            self.conn.register_application(&Waker::from(self.work.clone()));
             if let Some(dispatch) = &self.dispatch {
                 dispatch.pump();
             }
@@ -99,6 +98,8 @@ impl Endpoint for ServerEndpoint {
 
     fn handle_closed(&mut self, now: Instant, code: Option<u16>) {
         self.conn.handle_closed(now, code);
+        // What came just before the end is the application's too.
+        self.serve_application(now);
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Hub, Login, Party, Reach, Sender, Whose};
 use crate::{
     failure::Failure,
-    ids::{DeviceKind, InstanceId, Source},
+    ids::{DeviceKind, InstanceId, Source, UserId},
     server::{Copies, HubCommand, HubEvent, Open, SERVER},
     session::inbound::{IncomingQuery, QueryToken},
     time::{Instant, UnixMillis},
@@ -105,10 +105,13 @@ impl<H: Clone> Hub<H> {
             Ok(()) => self.counters.relayed.add(1),
             Err(failure) => self.refuse(sender, frame, envelope.id, kind, failure, reach),
         }
-        if kind == Kind::EngineMessage && frame.flags().contains(Flags::ECHO) {
-            let own = sender.engine.and_then(|engine| self.people.get(&*engine.user));
-            let others = own.into_iter().flat_map(|person| &person.devices);
-            for login in others.filter(|login| login.session != sender.session) {
+        if let Some(engine) =
+            sender.engine.filter(|_| kind == Kind::EngineMessage && frame.flags().contains(Flags::ECHO))
+        {
+            let own = self.people.get(&*engine.user).into_iter().flat_map(|person| &person.devices);
+            for login in
+                own.filter(|login| login.session != sender.session && !login.is_named(&engine.user, &envelope.to))
+            {
                 let _ = offer(login);
             }
         }
@@ -301,5 +304,18 @@ impl<H: Clone> Hub<H> {
 
     fn deadline(&self, now: Instant, ttl_ms: u32) -> Instant {
         now + core::time::Duration::from_millis(ttl_ms.into()).min(self.config.max_ttl)
+    }
+}
+
+impl<H> Login<H> {
+    /// Whether this login of `user` is a target of a message to `to`.
+    fn is_named(&self, user: &UserId, to: &Address<'_>) -> bool {
+        to.user() == Some(user)
+            && match *to {
+                Address::User { .. } => true,
+                Address::Device { device, .. } => device == self.device,
+                Address::Engine { device, instance, .. } => (device, instance) == (self.device, self.instance),
+                Address::Server { .. } | Address::Group { .. } => false,
+            }
     }
 }

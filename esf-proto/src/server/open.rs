@@ -11,7 +11,7 @@ pub(crate) struct Open {
     pub(crate) about: Kind,
     /// Who holds a copy: each engine by its first session, since a later one of it may answer (ESF-314).
     copies: Copies,
-    /// Whether a copy went out to a receiver that is gone now: it may have arrived.
+    /// Whether a copy may have arrived: it went out to a receiver that is gone now, or that cannot tell.
     may_have_arrived: bool,
     pub(crate) deadline: Instant,
     /// Bytes of the answer's room in the asker's budget.
@@ -117,7 +117,7 @@ impl OpenTable {
         if !open.holds(session) {
             return (CopyEnd::Nothing, None);
         }
-        open.may_have_arrived |= handed_out;
+        open.may_have_arrived |= handed_out || failure == Failure::ConnectionLost;
         let failure = if open.may_have_arrived { Failure::ConnectionLost } else { failure };
         if let Copies::Many(many) = &mut open.copies {
             many.retain(|holder| *holder != session);

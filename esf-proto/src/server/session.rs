@@ -301,10 +301,7 @@ impl Session {
                 self.copy_lost(queued.frame, Failure::Offline, false);
             }
         }
-        for (_, cost) in self.inbox.drain(..) {
-            self.budget.release(cost);
-        }
-        self.inbox_bytes = 0;
+        // Messages stay for the application, which takes what was accepted; nobody waits for answers any more.
         self.queries.clear();
         self.control = Control::default();
         let dedupe = core::mem::take(&mut self.dedupe);
@@ -452,7 +449,7 @@ impl Session {
         self.changes.pop_front()
     }
 
-    /// The next message for the server's application.
+    /// The next message for the server's application; those that wait outlive the session's end.
     #[must_use]
     pub fn poll_message(&mut self) -> Option<Message> {
         let (message, cost) = self.inbox.pop_front()?;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod ends;
 mod hop;
+mod messages;
 mod push;
 mod server_sends;
 mod takeover;
