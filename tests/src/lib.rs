@@ -5,7 +5,7 @@ pub mod vectors;
 pub mod by_hand;
 pub mod bystanders;
 pub mod raw;
-mod wire_between;
+pub mod wire_between;
 pub mod world;
 
 /// The examples of README.md. They are tested here, since a published crate does not have that file beside it.

@@ -280,6 +280,15 @@ impl World {
         of.next_back().expect("the client has a link").1
     }
 
+    /// The first link of a client, whatever became of it.
+    ///
+    /// # Panics
+    /// If it never had one.
+    pub fn first_link(&mut self, who: Who) -> &mut Wire {
+        let mut of = self.links.range_mut((who, LinkId(0))..=(who, LinkId(u64::MAX)));
+        of.next().expect("the client had a link").1
+    }
+
     /// The link before the present one.
     ///
     /// # Panics

@@ -319,9 +319,8 @@ impl Conn {
             Stage::Draining if self.gone_away => {}
             Stage::Draining => {
                 self.gone_away = true;
-                if self.link.state() == LinkState::Attached {
-                    self.link.go_away(self.node.retry_after());
-                } else {
+                self.link.go_away(self.node.retry_after());
+                if self.link.state() != LinkState::Attached {
                     self.link.close(CloseReason::GoingAway);
                 }
             }

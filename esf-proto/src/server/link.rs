@@ -297,8 +297,11 @@ impl Link {
         self.close(reason);
     }
 
-    /// Asks the client to leave and to come back after a while.
+    /// Asks the client to leave and to come back after a while. No-op if the link is closing already.
     pub fn go_away(&mut self, retry_after: Duration) {
+        if matches!(self.state, LinkState::Closing | LinkState::Closed) {
+            return;
+        }
         let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
         self.push(&Frame::GoAway { retry_after_ms });
     }

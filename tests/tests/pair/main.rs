@@ -1,8 +1,12 @@
 //! Client, server and hub in memory, under a virtual clock. Nothing here sleeps.
 
 mod bad_input;
+mod close;
 mod ends;
 mod hop;
+mod limits;
+mod liveness;
+mod login;
 mod messages;
 mod push;
 mod server_sends;

@@ -21,7 +21,7 @@ const INVALID: CloseReason = CloseReason::InvalidMessage;
 const MAX_FRAME: u32 = 1 << 20;
 
 /// Bytes that are wrong whatever was sent before.
-fn no_frames() -> Vec<(&'static str, Bytes, CloseReason)> {
+pub(super) fn no_frames() -> Vec<(&'static str, Bytes, CloseReason)> {
     let beat = bytes_of(&Frame::Heartbeat { nonce: 1 });
     let len = length_of(&beat);
     vec![
