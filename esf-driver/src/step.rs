@@ -15,6 +15,9 @@ pub const CLOSE_DRAIN: Duration = Duration::from_secs(3);
 /// How long the peer has to answer a WebSocket close.
 pub const CLOSE_ANSWER: Duration = Duration::from_secs(1);
 
+/// Timers are looked at when a turn begins, and again after so many steps of a long one.
+const TIMERS_EVERY: u8 = 64;
+
 /// What a loop does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -36,6 +39,8 @@ pub enum Step {
 #[derive(Debug, Default)]
 pub struct Drain {
     fed: bool,
+    /// Steps since the timers were looked at.
+    steps: u8,
     closing: Option<Closing>,
 }
 
@@ -52,10 +57,11 @@ impl Drain {
     /// Due timers come first, then what the endpoint wants done with the link, then frames while there is room; a
     /// close waits until the last frame is fed, for [`CLOSE_DRAIN`] at most; one flush ends the turn.
     pub fn next(&mut self, now: Instant, can_write: bool, endpoint: &mut impl Endpoint) -> Step {
-        // Once a turn is enough, and this is asked for every frame.
-        if !self.fed && endpoint.poll_timeout().is_some_and(|at| at <= now) {
+        // Asked for every frame, so not looked at for every frame.
+        if self.steps == 0 && endpoint.poll_timeout().is_some_and(|at| at <= now) {
             endpoint.handle_timeout(now);
         }
+        self.steps = (self.steps + 1) % TIMERS_EVERY;
         while let Some(action) = endpoint.poll_action() {
             match (action, self.closing) {
                 (LinkAction::Drop, _) => return Step::Drop,
@@ -86,6 +92,7 @@ impl Drain {
         if std::mem::take(&mut self.fed) {
             return Step::Flush;
         }
+        self.steps = 0;
         let own = self.closing.map(|closing| closing.deadline);
         Step::Wait([own, endpoint.poll_timeout()].into_iter().flatten().min())
     }

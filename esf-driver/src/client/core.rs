@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use esf_proto::{
-    client::{Action, Event as Out, Session, State},
+    client::{Action, Event as Out, Session, State, Transmit},
     close::CloseReason,
     failure::Failure,
     ids::MessageId,
@@ -69,6 +69,18 @@ pub(super) struct Core {
     /// Sessions that were not gone on with after a cut.
     lost_sessions: u64,
     pub(super) task_ended: bool,
+    /// What those who wait were last told of.
+    told: Option<Looks>,
+}
+
+/// All that anybody waits for.
+#[derive(PartialEq, Eq)]
+struct Looks {
+    state: State,
+    settled: bool,
+    lost_sessions: u64,
+    unreachable: bool,
+    task_ended: bool,
 }
 
 impl Shared {
@@ -86,6 +98,7 @@ impl Shared {
             unreachable: None,
             lost_sessions: 0,
             task_ended: false,
+            told: None,
         };
         Arc::new(Self {
             core: Mutex::new(core),
@@ -121,6 +134,19 @@ impl Shared {
         value
     }
 
+    /// The next frame of the session.
+    pub(super) fn poll_transmit(&self, now: Instant) -> Option<Transmit> {
+        let mut core = self.lock();
+        let transmit = core.session.poll_transmit(now);
+        core.drain(now, &self.events);
+        transmit
+    }
+
+    /// Changes what is beside the session, of which nothing comes.
+    pub(super) fn set_aside<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
+        change(&mut self.lock())
+    }
+
     pub(super) fn look<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
         look(&self.lock())
     }
@@ -149,6 +175,8 @@ impl Shared {
                     return value;
                 }
                 core.waiting.retain(|waiting| !waiting.is_canceled());
+                // This is what it has looked at; those who wait already were told of it.
+                core.told = Some(core.looks());
                 let (tell, changed) = oneshot::channel();
                 core.waiting.push(tell);
                 changed
@@ -205,9 +233,30 @@ impl Core {
                 events.push(event);
             }
         }
-        for waiting in self.waiting.drain(..) {
-            // Whoever has stopped waiting does not mind.
-            let _ = waiting.send(());
+        if !self.waiting.is_empty() {
+            self.tell_change();
+        }
+    }
+
+    /// Wakes whoever waits, if something changed that anybody waits for.
+    fn tell_change(&mut self) {
+        let present = self.looks();
+        if self.told.as_ref() != Some(&present) {
+            self.told = Some(present);
+            for waiting in self.waiting.drain(..) {
+                // Whoever has stopped waiting does not mind.
+                let _ = waiting.send(());
+            }
+        }
+    }
+
+    fn looks(&self) -> Looks {
+        Looks {
+            state: self.session.state(),
+            settled: self.session.uncounted_frames() == 0,
+            lost_sessions: self.lost_sessions,
+            unreachable: self.unreachable.is_some(),
+            task_ended: self.task_ended,
         }
     }
 
@@ -275,7 +324,7 @@ impl Inbox for Post {
     }
 
     fn poll_query(&self) -> Option<IncomingQuery> {
-        self.0.change(|core, _| core.queries.pop_front())
+        self.0.set_aside(|core| core.queries.pop_front())
     }
 
     fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>) {

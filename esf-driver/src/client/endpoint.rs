@@ -62,20 +62,18 @@ impl Endpoint for ClientEndpoint {
         self.dispatch.pump();
     }
 
-    fn poll_transmit(&mut self, _: Instant) -> Option<Bytes> {
-        self.shared.input(|session, now| {
-            loop {
-                match session.poll_transmit(now)? {
-                    Transmit { link, frame } if link == self.link => return Some(frame),
-                    // The last word of a link that is gone already.
-                    _ => {}
-                }
+    fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        loop {
+            match self.shared.poll_transmit(now)? {
+                Transmit { link, frame } if link == self.link => return Some(frame),
+                // The last word of a link that is gone already.
+                _ => {}
             }
-        })
+        }
     }
 
     fn poll_action(&mut self) -> Option<LinkAction> {
-        self.shared.change(|core, _| match *core.actions.front()? {
+        self.shared.set_aside(|core| match *core.actions.front()? {
             Action::Close { link, reason } if link == self.link => {
                 core.actions.pop_front();
                 Some(LinkAction::Close { reason })

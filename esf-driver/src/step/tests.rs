@@ -145,3 +145,15 @@ fn nothing_is_fed_once_the_peer_has_closed() {
     assert_eq!(turn(&mut drain, seconds(0), true, &mut script), [Step::Wait(Some(seconds(0) + CLOSE_ANSWER))]);
     assert_eq!(turn(&mut drain, seconds(0) + CLOSE_ANSWER, true, &mut script), [Step::Drop]);
 }
+
+#[test]
+fn a_long_turn_looks_at_the_timers_in_between() {
+    let mut script = Script { frames: std::iter::repeat_n(FRAME, 99).collect(), ..Script::default() };
+    let mut drain = Drain::default();
+    assert_eq!(drain.next(seconds(0), true, &mut script), Step::Transmit(FRAME));
+    script.timeout = Some(seconds(1));
+    for _ in 1..=TIMERS_EVERY {
+        assert_eq!(drain.next(seconds(1), true, &mut script), Step::Transmit(FRAME));
+    }
+    assert_eq!(script.timeouts, 1);
+}
