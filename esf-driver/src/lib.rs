@@ -3,6 +3,58 @@
 //!
 //! It knows no runtime: an adapter hands in clock, timers, tasks and sockets, and re-exports the handles. It decides
 //! nothing about the protocol: that is `esf-proto`.
+//!
+//! Applications use an adapter, such as `esf-tokio`. Whoever writes one implements [`runtime::Runtime`] and has client
+//! and server. Without the feature `async` what is left is for a loop of one's own: an [`endpoint::Endpoint`], which a
+//! [`node::Conn`] is, a [`socket::Socket`] over any stream that does not block, and a [`step::Drain`] that says what to
+//! do next. This is such a loop's turn, whole:
+//!
+//! ```
+//! use std::io::{Read, Write};
+//!
+//! use esf_driver::{
+//!     endpoint::Endpoint,
+//!     socket::{Incoming, Socket, SocketError},
+//!     step::{Drain, Step},
+//! };
+//! use esf_proto::time::Instant;
+//!
+//! /// Does all there is to do at `now`. The next turn is due when the stream is ready, when the endpoint's waker was
+//! /// woken, or at the instant that this returns. After an error tell the endpoint by `handle_closed`, and drop both.
+//! fn turn<T: Read + Write>(
+//!     socket: &mut Socket<T>,
+//!     drain: &mut Drain,
+//!     endpoint: &mut impl Endpoint,
+//!     now: Instant,
+//! ) -> Result<Option<Instant>, SocketError> {
+//!     while let Some(incoming) = socket.read()? {
+//!         match incoming {
+//!             Incoming::Message(message) => endpoint.handle_message(now, message),
+//!             Incoming::Text => endpoint.handle_text(now),
+//!             Incoming::Control => {}
+//!             Incoming::Close(_) => {
+//!                 socket.flush()?;
+//!                 return Err(SocketError::Ended);
+//!             }
+//!         }
+//!         socket.set_max_message(endpoint.max_message());
+//!     }
+//!     endpoint.handle_transport(now, socket.transport());
+//!     if socket.needs_flush() {
+//!         socket.flush()?;
+//!     }
+//!     loop {
+//!         match drain.next(now, socket.can_write(), endpoint) {
+//!             Step::Transmit(frame) => socket.feed(frame)?,
+//!             Step::Ping => socket.feed_ping()?,
+//!             Step::Close(reason) => socket.feed_close(reason)?,
+//!             Step::Flush => drop(socket.flush()?),
+//!             Step::Drop => return Err(SocketError::Ended),
+//!             Step::Wait(until) => return Ok(until),
+//!         }
+//!     }
+//! }
+//! ```
 #![deny(missing_docs)]
 
 pub mod endpoint;
