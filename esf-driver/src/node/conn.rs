@@ -319,9 +319,14 @@ impl Conn {
             Stage::Draining if self.gone_away => {}
             Stage::Draining => {
                 self.gone_away = true;
-                self.link.go_away(self.node.retry_after());
-                if self.link.state() != LinkState::Attached {
-                    self.link.close(CloseReason::GoingAway);
+                match self.link.state() {
+                    LinkState::Closing | LinkState::Closed => {}
+                    LinkState::Attached => self.link.go_away(self.node.retry_after()),
+                    // Nobody logs in any more.
+                    _ => {
+                        self.link.go_away(self.node.retry_after());
+                        self.link.close(CloseReason::GoingAway);
+                    }
                 }
             }
             Stage::Closing => {

@@ -9,6 +9,8 @@ mod liveness;
 mod login;
 mod messages;
 mod push;
+mod requests;
+mod resume;
 mod server_sends;
 mod takeover;
 mod window;
