@@ -26,7 +26,6 @@ pub struct Cell {
     id: SessionId,
     origin: SessionId,
     engine: Engine,
-    rights: Rights,
     session: Mutex<Session>,
     outbox: Mutex<Outgoing>,
     application: LinkWaker,
@@ -35,8 +34,8 @@ pub struct Cell {
 #[derive(Debug)]
 struct Outgoing {
     outbox: Outbox,
-    /// The link that hands out what is put in.
-    link: Option<Arc<LinkWaker>>,
+    /// The link that hands out what is put in, and as which of the session's links.
+    link: Option<(Generation, Arc<LinkWaker>)>,
 }
 
 impl Cell {
@@ -45,7 +44,6 @@ impl Cell {
             id: session.id(),
             origin: session.origin(),
             engine: session.engine().clone(),
-            rights: session.rights(),
             session: Mutex::new(session),
             outbox: Mutex::new(Outgoing { outbox, link: None }),
             application: LinkWaker::default(),
@@ -61,7 +59,7 @@ impl Cell {
     /// What the login may do.
     #[must_use]
     pub fn rights(&self) -> Rights {
-        self.rights
+        self.look(|session| session.rights())
     }
 
     /// Bytes that the session holds in all.
@@ -100,8 +98,8 @@ impl Cell {
 
     // The node.
 
-    pub(super) fn party<'a>(&'a self, handle: &'a Arc<Self>) -> Party<'a, Arc<Self>> {
-        Party { session: self.id, origin: self.origin, engine: &self.engine, rights: self.rights, handle }
+    pub(super) fn party<'a>(&'a self, handle: &'a Arc<Self>, rights: Rights) -> Party<'a, Arc<Self>> {
+        Party { session: self.id, origin: self.origin, engine: &self.engine, rights, handle }
     }
 
     /// Runs `visit` on the session and its outbox, then carries out what the session wants: commands under its lock, so
@@ -150,24 +148,30 @@ impl Cell {
         let mut outgoing = lock(&self.outbox);
         let result = visit(&mut outgoing.outbox);
         if outgoing.outbox.take_wake() {
-            if let Some(link) = &outgoing.link {
+            if let Some((_, link)) = &outgoing.link {
                 link.wake();
             }
         }
         result
     }
 
-    /// From now on this link hands out the session's frames; the one before is woken, to learn that it is fenced.
-    pub(super) fn attach(&self, link: &Arc<LinkWaker>) {
-        let before = lock(&self.outbox).link.replace(link.clone());
-        if let Some(before) = before {
-            before.wake();
+    /// From now on this link hands out the session's frames; the one before is woken, to learn that it is fenced. Two
+    /// takeovers may come here in either order: the newer link stays.
+    pub(super) fn attach(&self, generation: Generation, link: &Arc<LinkWaker>) {
+        let mut outgoing = lock(&self.outbox);
+        let fenced = match &mut outgoing.link {
+            Some((present, _)) if *present > generation => Some(link.clone()),
+            present => present.replace((generation, link.clone())).map(|(_, before)| before),
+        };
+        drop(outgoing);
+        if let Some(fenced) = fenced {
+            fenced.wake();
         }
     }
 
     /// Wakes the session's link.
     pub(super) fn wake_link(&self) {
-        if let Some(link) = &lock(&self.outbox).link {
+        if let Some((_, link)) = &lock(&self.outbox).link {
             link.wake();
         }
     }
@@ -177,7 +181,7 @@ impl Cell {
             let hub = node.hub();
             let mut next = Some(first);
             while let Some(command) = next {
-                let event = self.carry_out(node, &hub, now, command);
+                let event = self.carry_out(node, &hub, now, session.rights(), command);
                 if let Some(event) = event {
                     session.handle_hub(event);
                 }
@@ -195,11 +199,12 @@ impl Cell {
         node: &Node,
         hub: &esf_proto::hub::Hub<Arc<Self>>,
         now: Instant,
+        rights: Rights,
         command: HubCommand,
     ) -> Option<HubEvent> {
-        let event = hub.carry_out(now, &self.party(self), command, &Outboxes(node))?;
+        let event = hub.carry_out(now, &self.party(self, rights), command, &Outboxes(node))?;
         if let HubEvent::TransmitFailed { frame, failure } = &event {
-            node.transmit_failed(&self.engine, frame, *failure);
+            node.transmit_failed(frame, *failure);
         }
         Some(event)
     }

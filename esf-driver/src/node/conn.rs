@@ -13,7 +13,7 @@ use esf_proto::{
         Session, TakeOver,
     },
     time::Instant,
-    wire::{Frames, LoginResult, Welcome},
+    wire::{Frames, Welcome},
 };
 
 use super::{Cell, Node, ServerEvent, Stage, cell::LinkWaker, lock};
@@ -165,7 +165,7 @@ impl Conn {
                     node.counters.resumes_refused.add(claim.resume.is_some().into());
                     let takes_messages = claim.takes_messages;
                     node.tell(ServerEvent::Connected { engine: claim.engine.clone(), takes_messages });
-                    return self.attach(now, &handle, &claim, Generation::FIRST, Mode::Fresh, 0);
+                    return self.attach(now, &handle, &claim, secret, Generation::FIRST, None);
                 }
             }
         }
@@ -180,7 +180,7 @@ impl Conn {
     ) -> Option<TakeOver> {
         let node = self.node.clone();
         let outcome = cell.with(&node, now, |session, outbox| {
-            let outcome = session.take_over(claim.attempt, claim.resume, secret);
+            let outcome = session.take_over(claim, secret);
             if outcome == TakeOver::Fresh {
                 session.end(now, CloseReason::Superseded, outbox);
             }
@@ -189,7 +189,7 @@ impl Conn {
         match outcome {
             TakeOver::Resumed { generation, received } => {
                 node.counters.resumes.add(1);
-                self.attach(now, cell, claim, generation, Mode::Resumed, received);
+                self.attach(now, cell, claim, secret, generation, Some(received));
                 None
             }
             TakeOver::Stale => {
@@ -209,20 +209,19 @@ impl Conn {
         now: Instant,
         cell: &Arc<Cell>,
         claim: &LoginClaim,
+        secret: ResumeSecret,
         generation: Generation,
-        mode: Mode,
-        received: u32,
+        resumed: Option<u32>,
     ) {
-        cell.attach(&self.waker);
+        cell.attach(generation, &self.waker);
         self.held = Some(Held { cell: cell.clone(), generation });
         let config = &self.node.config;
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        let (secret, login_number) = cell.look(|session| (session.secret(), session.login_number()));
         let welcome = Welcome {
-            mode,
+            mode: if resumed.is_some() { Mode::Resumed } else { Mode::Fresh },
             secret,
-            received,
-            login_number,
+            received: resumed.unwrap_or(0),
+            login_number: cell.look(|session| session.login_number()),
             server_instance: self.node.instance,
             rights: claim.rights,
             max_frame: config.max_frame,
@@ -235,7 +234,7 @@ impl Conn {
             product: &config.product,
             ticket: &[],
         };
-        self.link.handle_welcome(now, claim, LoginResult::Succeed(welcome));
+        self.link.handle_welcome(now, claim, welcome);
     }
 
     fn new_cell(&self, claim: &LoginClaim, secret: ResumeSecret, entry: Entry) -> Arc<Cell> {
@@ -428,10 +427,7 @@ impl Endpoint for Conn {
     }
 
     fn max_message(&self) -> usize {
-        match self.link.state() {
-            LinkState::Attached => self.link.max_frame() + 64 * 1024,
-            _ => self.link.max_frame(),
-        }
+        self.link.max_message()
     }
 }
 

@@ -22,7 +22,8 @@ use esf_proto::{
     close::CloseReason,
     failure::Failure,
     hub::Hub,
-    ids::{Engine, InstanceId, LinkId, To, UserId},
+    ids::{Engine, InstanceId, LinkId, Source, To, UserId},
+    login::Rights,
     server::{Config, Counters, HubChange},
     session::budget::Budget,
     time::{Instant, UnixMillis},
@@ -67,15 +68,15 @@ pub enum ServerEvent {
         /// Why; `NetworkInterrupted` if its resume window ran out.
         reason: CloseReason,
     },
-    /// A plain message of a client went nowhere.
+    /// A plain message went nowhere: at once, or when the session ended that held it.
     TransmitFailed {
         /// Who sent it.
-        from: Engine,
+        from: Source,
         /// To whom.
         to: To,
         /// The application's number for what it means.
         info_type: u32,
-        /// Why.
+        /// Why; `ConnectionLost` if it may have arrived.
         failure: Failure,
     },
 }
@@ -280,11 +281,11 @@ impl Node {
     fn apply(&self, now: Instant, cell: &Arc<Cell>, change: HubChange) {
         match change {
             HubChange::Window { until, turn } => {
-                self.hub_mut(|hub| hub.set_window(&cell.party(cell), turn, until));
+                self.hub_mut(|hub| hub.set_window(&cell.party(cell, Rights::NONE), turn, until));
                 self.housekeeper.wake();
             }
             HubChange::Ended { reason, dedupe, attempt } => {
-                self.hub_mut(|hub| hub.remove(now, &cell.party(cell), reason, attempt, dedupe));
+                self.hub_mut(|hub| hub.remove(now, &cell.party(cell, Rights::NONE), reason, attempt, dedupe));
                 self.housekeeper.wake();
                 self.tell(ServerEvent::Disconnected { engine: cell.engine().clone(), reason });
             }
@@ -314,20 +315,29 @@ impl Node {
         self.event_waker.wake();
     }
 
-    fn transmit_failed(&self, from: &Engine, frame: &RawFrame, failure: Failure) {
+    fn transmit_failed(&self, frame: &RawFrame, failure: Failure) {
         let info_type = match frame.decode() {
             Ok(Frame::Send { info_type, .. } | Frame::EngineMessage { info_type, .. }) => info_type,
             _ => return,
         };
-        let to = match frame.envelope().map(|envelope| envelope.to) {
-            Ok(Address::User { user }) => UserId::parse(user, u8::MAX).map(To::User),
-            Ok(Address::Device { user, device } | Address::Engine { user, device, .. }) => {
-                UserId::parse(user, u8::MAX).map(|user| To::Device(user, device))
+        let Ok(envelope) = frame.envelope() else { return };
+        let user = |name: &str| UserId::parse(name, u8::MAX).ok();
+        let to = match envelope.to {
+            Address::User { user: name } => user(name).map(To::User),
+            Address::Device { user: name, device } | Address::Engine { user: name, device, .. } => {
+                user(name).map(|user| To::Device(user, device))
+            }
+            Address::Server { .. } | Address::Group { .. } => return,
+        };
+        let from = match envelope.from {
+            Address::Server { instance } => Some(Source::Server(InstanceId(instance))),
+            Address::Engine { user: name, device, instance } => {
+                user(name).map(|user| Source::Engine(Engine { user, device, instance }))
             }
             _ => return,
         };
-        if let Ok(to) = to {
-            self.tell(ServerEvent::TransmitFailed { from: from.clone(), to, info_type, failure });
+        if let (Some(from), Some(to)) = (from, to) {
+            self.tell(ServerEvent::TransmitFailed { from, to, info_type, failure });
         }
     }
 }

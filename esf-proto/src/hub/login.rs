@@ -124,7 +124,7 @@ impl<H: Clone> Hub<H> {
 
         let gone: Vec<SessionId> = rivals.iter().map(|login| login.session).collect();
         let known = rivals.iter().map(|login| login.number).max().unwrap_or(0);
-        let told = if claim.login_number <= MAX_NUMBER { claim.login_number } else { 0 };
+        let told = believed(claim.login_number);
         // An automatic login with an older number replaces nobody.
         if !claim.interactive && told < known {
             self.counters.logins_superseded.add(1);
@@ -150,6 +150,8 @@ impl<H: Clone> Hub<H> {
             !goes
         });
         person.devices.push(login_of(claim, session, origin, number, handle.clone()));
+        self.sessions += 1;
+        self.sessions -= replaced.len();
         for window in replaced.iter().filter_map(|(_, window)| *window) {
             self.windows.remove(&window);
         }
@@ -160,7 +162,7 @@ impl<H: Clone> Hub<H> {
     /// A login number above `known` and above all that this server drew from its clock, should that step back.
     fn next_number(&mut self, wall: UnixMillis, known: u64) -> u64 {
         self.last_number = wall.0.max(self.last_number.saturating_add(1));
-        known.saturating_add(1).max(self.last_number)
+        known.saturating_add(1).max(self.last_number).min(MAX_NUMBER)
     }
 
     fn enter_command(&mut self, claim: &LoginClaim, limit: usize, make: impl FnOnce(Entry) -> H) -> Place<H> {
@@ -168,11 +170,12 @@ impl<H: Clone> Hub<H> {
         if person.is_some_and(|person| person.commands.len() >= limit) {
             return Place::TooMany;
         }
-        let entry = self.entry(claim, claim.login_number);
+        let entry = self.entry(claim, believed(claim.login_number));
         let login = (entry.session, entry.origin, entry.number);
         let handle = make(entry);
         let login = login_of(claim, login.0, login.1, login.2, handle.clone());
         self.person(&claim.engine.user).commands.push(login);
+        self.sessions += 1;
         Place::New { handle, replaced: Vec::new() }
     }
 
@@ -187,6 +190,10 @@ impl<H: Clone> Hub<H> {
         let empty = || Person { devices: Vec::new(), commands: Vec::new() };
         self.people.entry(user.clone()).or_insert_with(empty)
     }
+}
+
+fn believed(number: u64) -> u64 {
+    if number <= MAX_NUMBER { number } else { 0 }
 }
 
 fn login_of<H>(claim: &LoginClaim, session: SessionId, origin: SessionId, number: u64, handle: H) -> Login<H> {

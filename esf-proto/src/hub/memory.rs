@@ -14,12 +14,15 @@ use crate::{
 const KEEP: Duration = Duration::from_secs(60);
 /// Engines that are remembered at a time; beyond it the oldest goes.
 const LIMIT: usize = 65_536;
+/// Ids of certain sends that they may have together; beyond it the oldest engine goes.
+const IDS: usize = 1 << 20;
 
 /// The remembered engines, with when each is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     engines: BTreeMap<Engine, Remembered>,
     order: VecDeque<(Instant, Engine)>,
+    ids: usize,
 }
 
 #[derive(Debug)]
@@ -51,9 +54,13 @@ impl Memory {
         let keep = if dedupe.is_empty() { KEEP } else { KEEP.max(config.max_ttl) };
         let until = now + keep.max(config.resume_window);
         let pushed_out_until = pushed_out.then_some(now + config.resume_window);
+        // Two sessions of an engine may be told here in either order.
+        let attempt = self.attempt(engine).map_or(attempt, |seen| seen.max(attempt));
+        self.take(engine);
+        self.ids += dedupe.len();
         self.engines.insert(engine.clone(), Remembered { until, origin, attempt, pushed_out_until, dedupe });
         self.order.push_back((until, engine.clone()));
-        if self.order.len() > LIMIT {
+        while self.order.len() > LIMIT || self.ids > IDS {
             self.drop_first();
         }
     }
@@ -78,7 +85,9 @@ impl Memory {
 
     /// The engine is back: it goes on answering what it was asked, and with what it has sent to the server.
     pub(super) fn take(&mut self, engine: &Engine) -> Option<(SessionId, Dedupe)> {
-        self.engines.remove(engine).map(|remembered| (remembered.origin, remembered.dedupe))
+        let Remembered { origin, dedupe, .. } = self.engines.remove(engine)?;
+        self.ids -= dedupe.len();
+        Some((origin, dedupe))
     }
 
     pub(super) fn forget(&mut self, now: Instant) {
@@ -94,7 +103,10 @@ impl Memory {
     fn drop_first(&mut self) {
         let Some((until, engine)) = self.order.pop_front() else { return };
         if self.engines.get(&engine).is_some_and(|remembered| remembered.until == until) {
-            self.engines.remove(&engine);
+            self.take(&engine);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

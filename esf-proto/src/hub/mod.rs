@@ -95,6 +95,7 @@ pub struct Hub<H> {
     memory: Memory,
     windows: BTreeMap<(Instant, SessionId), H>,
     next_session: u64,
+    sessions: usize,
     /// The last login number that was drawn from the clock.
     last_number: u64,
 }
@@ -136,6 +137,7 @@ impl<H: Clone> Hub<H> {
             memory: Memory::default(),
             windows: BTreeMap::new(),
             next_session: 1,
+            sessions: 0,
             last_number: 0,
         }
     }
@@ -155,7 +157,7 @@ impl<H: Clone> Hub<H> {
     /// How many sessions there are, those that wait for their client included.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.online.iter().filter_map(|user| self.people.get(user)).map(|person| person.devices.len()).sum()
+        self.sessions
     }
 
     /// Every session of a user.
@@ -203,6 +205,7 @@ impl<H: Clone> Hub<H> {
                 let stays = login.session != party.session;
                 if !stays {
                     window = login.window;
+                    self.sessions -= 1;
                 }
                 stays
             });
@@ -251,3 +254,6 @@ impl BuildHasher for SipKeys {
         SipHasher13::new_with_keys(self.0, self.1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,21 +32,30 @@ impl<H: Clone> Hub<H> {
         match command {
             HubCommand::Relay(frame) => {
                 let failure = self.relay(now, &party.sender(), &frame, reach).err()?;
-                Some(HubEvent::TransmitFailed { frame, failure })
+                // A volatile message that found a queue busy is counted there, and that is all (ESF-326).
+                let dropped = frame.is_volatile() && failure == Failure::Busy;
+                (!dropped).then_some(HubEvent::TransmitFailed { frame, failure })
+            }
+            HubCommand::Echo(frame) => {
+                self.echo(now, &party.sender(), &frame, reach);
+                None
             }
             HubCommand::Ask(frame) => self.ask(now, party, &frame, reach),
             HubCommand::Tell { frame, charged } => {
                 reach.visit(Whose::Session(party.handle), |outbox| outbox.tell(frame, charged));
                 None
             }
-            HubCommand::CopyFailed { asker, id, about, failure, handed_out } => {
+            HubCommand::Refuse { id, failure } => {
+                reach.visit(Whose::Session(party.handle), |outbox| outbox.copy_failed(id, SERVER, failure, false));
+                None
+            }
+            HubCommand::Lost { frame, failure } => {
+                self.tell_sender(&frame, failure, reach);
+                Some(HubEvent::TransmitFailed { frame, failure })
+            }
+            HubCommand::CopyFailed { asker, id, failure, handed_out } => {
                 if let Some(whose) = self.find(&asker) {
-                    reach.visit(whose, |outbox| match about {
-                        Kind::Send | Kind::EngineMessage => outbox.tell_failure(id, about, failure),
-                        _ => {
-                            outbox.copy_failed(id, party.origin, failure, handed_out);
-                        }
-                    });
+                    reach.visit(whose, |outbox| outbox.copy_failed(id, party.origin, failure, handed_out));
                 }
                 None
             }
@@ -76,7 +85,13 @@ impl<H: Clone> Hub<H> {
             Kind::Ack | Kind::Reply | Kind::Response | Kind::Failure => {
                 self.relay_answer(sender, frame, kind, &envelope, reach);
             }
-            Kind::Certain | Kind::Query | Kind::Request => self.relay_open(now, sender, frame, kind, &envelope, reach),
+            Kind::Certain | Kind::Query | Kind::Request => {
+                let told = self.relay_open(now, sender, frame, kind, &envelope, reach);
+                // A client has a timer of its own; the server's application learns what it has to learn here.
+                if sender.session == SERVER {
+                    return told;
+                }
+            }
             _ => return self.relay_plain(now, sender, frame, kind, &envelope, reach),
         }
         Ok(())
@@ -103,21 +118,40 @@ impl<H: Clone> Hub<H> {
         };
         match outcome {
             Ok(()) => self.counters.relayed.add(1),
-            Err(failure) => self.refuse(sender, frame, envelope.id, kind, failure, reach),
-        }
-        if let Some(engine) =
-            sender.engine.filter(|_| kind == Kind::EngineMessage && frame.flags().contains(Flags::ECHO))
-        {
-            let own = self.people.get(&*engine.user).into_iter().flat_map(|person| &person.devices);
-            for login in
-                own.filter(|login| login.session != sender.session && !login.is_named(&engine.user, &envelope.to))
-            {
-                let _ = offer(login);
+            Err(failure) => {
+                self.refuse(sender, frame, envelope.id, kind, failure, reach);
             }
+        }
+        if kind == Kind::EngineMessage && frame.flags().contains(Flags::ECHO) {
+            self.echo(now, sender, frame, reach);
         }
         outcome
     }
 
+    /// A copy for each device of the sender that is not a target anyway. Nobody is told what becomes of it (ESF-305).
+    fn echo(&self, now: Instant, sender: &Sender<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
+        let (Some(engine), Ok(envelope)) = (sender.engine, frame.envelope()) else { return };
+        let own = self.people.get(&*engine.user).into_iter().flat_map(|person| &person.devices);
+        let others = own.filter(|login| login.session != sender.session);
+        for login in others.filter(|login| !login.is_named(&engine.user, &envelope.to)) {
+            let _ = reach.visit(Whose::Session(&login.handle), |outbox| {
+                outbox.offer(now, frame, Kind::EngineMessage, sender.session, None)
+            });
+        }
+    }
+
+    /// Tells the sender of a plain message that was held for somebody, if it asked for that.
+    fn tell_sender(&self, frame: &RawFrame, failure: Failure, reach: &impl Reach<H>) {
+        let (Some(kind), Ok(envelope)) = (frame.kind(), frame.envelope()) else { return };
+        let Address::Engine { user, device, instance } = envelope.from else { return };
+        if frame.flags().contains(Flags::TELL) {
+            if let Some(whose) = self.find_instance(user, device, instance) {
+                reach.visit(whose, |outbox| outbox.tell_failure(envelope.id, kind, failure));
+            }
+        }
+    }
+
+    /// Fails if there is nobody to ask and no room to tell so.
     fn relay_open(
         &self,
         now: Instant,
@@ -126,12 +160,15 @@ impl<H: Clone> Hub<H> {
         kind: Kind,
         envelope: &Envelope<'_>,
         reach: &impl Reach<H>,
-    ) {
-        let refused = |failure| self.refuse(sender, frame, envelope.id, kind, failure, reach);
+    ) -> Result<(), Failure> {
+        let refused = |failure| match self.refuse(sender, frame, envelope.id, kind, failure, reach) {
+            true => Ok(()),
+            false => Err(failure),
+        };
         let (ttl_ms, allowed) = match frame.decode() {
             Ok(Frame::Certain { ttl_ms, .. } | Frame::Query { ttl_ms, .. }) => (ttl_ms, true),
             Ok(Frame::Request { ttl_ms, method, .. }) => (ttl_ms, method == Method::Ping as u16),
-            _ => return,
+            _ => return Ok(()),
         };
         if !allowed || matches!(envelope.to, Address::Group { .. }) {
             return refused(Failure::NotAllowed);
@@ -169,16 +206,17 @@ impl<H: Clone> Hub<H> {
             }
         };
         match targets {
-            Targets::None => refused(Failure::Offline),
+            Targets::None => return refused(Failure::Offline),
             Targets::One(login) => match entry(Copies::One(login.origin)) {
                 Ok(()) => give(login),
-                Err(failure) => refused(failure),
+                Err(failure) => return refused(failure),
             },
             Targets::Many(logins) => match entry(Copies::Many(logins.iter().map(|login| login.origin).collect())) {
                 Ok(()) => logins.into_iter().for_each(give),
-                Err(failure) => refused(failure),
+                Err(failure) => return refused(failure),
             },
         }
+        Ok(())
     }
 
     /// An ack, reply, response or failure goes to the engine that asked; its outbox knows whether it did.
@@ -246,7 +284,8 @@ impl<H: Clone> Hub<H> {
         }
     }
 
-    /// Tells the sender of a frame that it went nowhere, if the frame is one that waits for an outcome.
+    /// Tells the sender of a frame that it went nowhere, if the frame is one that waits for an outcome; says whether
+    /// it was told.
     fn refuse(
         &self,
         sender: &Sender<'_, H>,
@@ -255,7 +294,7 @@ impl<H: Clone> Hub<H> {
         kind: Kind,
         failure: Failure,
         reach: &impl Reach<H>,
-    ) {
+    ) -> bool {
         match failure {
             Failure::Offline => self.counters.offline.add(1),
             Failure::NotAllowed => self.counters.not_allowed.add(1),
@@ -263,9 +302,8 @@ impl<H: Clone> Hub<H> {
             _ => {}
         }
         let waits = matches!(kind, Kind::Certain | Kind::Query | Kind::Request);
-        if waits || frame.flags().contains(Flags::TELL) {
-            reach.visit(sender.outbox, |outbox| outbox.tell_failure(id, kind, failure));
-        }
+        let told = waits || frame.flags().contains(Flags::TELL);
+        told && reach.visit(sender.outbox, |outbox| outbox.tell_failure(id, kind, failure))
     }
 
     /// The logins that an address names. A user who is on with several devices is all of them.
@@ -319,3 +357,6 @@ impl<H> Login<H> {
             }
     }
 }
+
+#[cfg(test)]
+mod tests;

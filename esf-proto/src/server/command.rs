@@ -9,7 +9,7 @@ use crate::{
     session::dedupe::Dedupe,
     session::inbound::IncomingQuery,
     time::Instant,
-    wire::{Kind, RawFrame},
+    wire::RawFrame,
 };
 
 /// The server itself as an end of a conversation; no session has this id.
@@ -30,14 +30,28 @@ pub enum HubCommand {
         /// Whether the session's budget was charged for it.
         charged: bool,
     },
-    /// A copy that this session held for its client came to nothing.
+    /// An engine message of this session's client to the server, for the client's other devices.
+    Echo(RawFrame),
+    /// A query of this session's client to the server's application was refused after all.
+    Refuse {
+        /// The number that the client knows it by.
+        id: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A plain message that this session held for its client came to nothing.
+    Lost {
+        /// The message.
+        frame: RawFrame,
+        /// Why.
+        failure: Failure,
+    },
+    /// A copy of a certain send, query or request that this session held for its client came to nothing.
     CopyFailed {
         /// Who waits for it.
         asker: Source,
         /// The number that the asker knows it by.
         id: u64,
-        /// What it is. A plain send or engine message asked to be told; nobody keeps an entry for it.
-        about: Kind,
         /// Why.
         failure: Failure,
         /// Whether it was handed out, so that it may have arrived.

@@ -40,7 +40,7 @@ pub struct Config {
     pub relogin: Relogin,
     /// Sets of device kinds of which a user may be on with one only. A kind always excludes itself.
     pub exclusive: Vec<Vec<DeviceKind>>,
-    /// The server pings after so long a silence. 10 s.
+    /// The server pings after so long a silence. 10 s, zero to never ping.
     pub ping_after: Duration,
     /// The least time without a byte after which a link is given up; three heartbeat intervals if that is more. 30 s,
     /// zero to never give up.

@@ -34,6 +34,9 @@ impl Session {
                 }
             }
             Frame::EngineMessage { envelope, info_type, tag, body } if to_server(&envelope) => {
+                if frame.flags().contains(Flags::ECHO) {
+                    self.commands.push_back(HubCommand::Echo(frame.clone()));
+                }
                 let kind = MessageKind::EngineMessage { tag: tag.into() };
                 let message = self.message(&frame, kind, info_type, body, None);
                 if self.accept(message, frame.len()).is_err() && frame.flags().contains(Flags::TELL) {

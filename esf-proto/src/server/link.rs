@@ -19,7 +19,7 @@ use crate::{
         transport::Transport,
     },
     time::Instant,
-    wire::{DecodeError, Frame, Header, Login, LoginResult, PRELOGIN_MAX_FRAME, RawFrame, Resume},
+    wire::{DecodeError, Frame, Header, Login, LoginResult, PRELOGIN_MAX_FRAME, RawFrame, Resume, Welcome},
 };
 
 /// A timer this late tells that the clock jumped or the process slept: the peer gets its time again.
@@ -41,6 +41,8 @@ pub struct Link {
     heard: Instant,
     transport: Transport,
     liveness: Option<Duration>,
+    /// Whether it was logged in once: its peer may send large frames, also while it closes.
+    admitted: bool,
     claim: Option<LoginClaim>,
     request: Option<AppRequest>,
     login: Option<LoginClaim>,
@@ -160,6 +162,7 @@ impl Link {
             heard: now,
             transport: Transport::default(),
             liveness: None,
+            admitted: false,
             claim: None,
             request: None,
             login: None,
@@ -182,10 +185,16 @@ impl Link {
         self.state
     }
 
-    /// The largest frame that it takes now: 8 KiB before login.
+    /// The largest frame that it takes now: 8 KiB before login (ESF-002).
     #[must_use]
     pub fn max_frame(&self) -> usize {
-        if self.state == LinkState::Attached { self.config.max_frame as usize } else { PRELOGIN_MAX_FRAME }
+        if self.admitted { self.config.max_frame as usize } else { PRELOGIN_MAX_FRAME }
+    }
+
+    /// The largest WebSocket message that it takes now (ESF-018).
+    #[must_use]
+    pub fn max_message(&self) -> usize {
+        if self.admitted { self.max_frame() + 64 * 1024 } else { PRELOGIN_MAX_FRAME }
     }
 
     // Inputs.
@@ -218,6 +227,9 @@ impl Link {
 
     /// What the transport has done since the link began.
     pub fn handle_transport(&mut self, now: Instant, transport: Transport) {
+        if matches!(self.state, LinkState::Closing | LinkState::Closed) {
+            return;
+        }
         if transport.read != self.transport.read {
             self.heard = now;
         }
@@ -236,7 +248,9 @@ impl Link {
             self.left = Some(told.unwrap_or(CloseReason::NetworkInterrupted));
         }
         if self.state != LinkState::Closed {
-            self.timers = Timers::default();
+            self.forget();
+            self.out.clear();
+            self.action = None;
             self.set_state(LinkState::Closed);
         }
     }
@@ -259,6 +273,10 @@ impl Link {
                 self.close(CloseReason::GoingAway);
             }
             (LinkState::Querying, AppResponse::PreReply(answer)) => {
+                let answer = answer.and_then(|body| {
+                    let fits = Frame::PreReply { status: Ok(()), body: &body }.encoded_len() <= PRELOGIN_MAX_FRAME;
+                    if fits { Ok(body) } else { Err(Failure::TooLarge) }
+                });
                 let (status, body): (Status, Bytes) = match answer {
                     Ok(body) => (Ok(()), body),
                     Err(failure) => (Err(failure), Bytes::new()),
@@ -271,16 +289,20 @@ impl Link {
     }
 
     /// The hub gave the login its place: tells the client and lets the session's frames through.
-    pub fn handle_welcome(&mut self, now: Instant, claim: &LoginClaim, welcome: LoginResult<'_>) {
+    pub fn handle_welcome(&mut self, now: Instant, claim: &LoginClaim, welcome: Welcome<'_>) {
         if self.state != LinkState::LoggingIn {
             return;
         }
-        self.push(&Frame::LoginResult(welcome));
+        let welcome = Welcome { product: first_bytes(welcome.product, 255), ..welcome };
+        self.push(&Frame::LoginResult(LoginResult::Succeed(welcome)));
         self.set_state(LinkState::Attached);
         self.timers.clear(TimerKind::Login);
         self.heard = now;
         self.liveness = self.config.liveness_of(claim.heartbeat);
-        self.timers.set(TimerKind::Ping, now + self.config.ping_after);
+        self.admitted = true;
+        if !self.config.ping_after.is_zero() {
+            self.timers.set(TimerKind::Ping, now + self.config.ping_after);
+        }
         if let Some(liveness) = self.liveness {
             self.timers.set(TimerKind::Liveness, now + liveness);
         }
@@ -288,12 +310,7 @@ impl Link {
 
     /// The login gets no place: tells the client why and closes.
     pub fn refuse(&mut self, result: LoginCode, reason: CloseReason, cause: &str) {
-        let mut end = cause.len().min(255);
-        while !cause.is_char_boundary(end) {
-            end -= 1;
-        }
-        let cause = cause.get(..end).unwrap_or_default();
-        self.push(&Frame::LoginResult(LoginResult::Refused { result, cause }));
+        self.push(&Frame::LoginResult(LoginResult::Refused { result, cause: first_bytes(cause, 255) }));
         self.close(reason);
     }
 
@@ -479,12 +496,18 @@ impl Link {
         if self.state == LinkState::Attached {
             self.left = Some(reason);
         }
+        self.forget();
+        self.action = Some(LinkAction::Close(reason));
+        self.set_state(LinkState::Closing);
+    }
+
+    /// Nothing is waited for any more.
+    fn forget(&mut self) {
         self.timers = Timers::default();
         self.request = None;
         self.login = None;
         self.claim = None;
-        self.action = Some(LinkAction::Close(reason));
-        self.set_state(LinkState::Closing);
+        self.ping = false;
     }
 
     fn push(&mut self, frame: &Frame<'_>) {
@@ -498,3 +521,12 @@ impl Link {
         self.state = to;
     }
 }
+
+/// As much of a text as fits into so many bytes.
+pub(super) fn first_bytes(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

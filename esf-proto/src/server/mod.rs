@@ -16,6 +16,8 @@ mod open;
 mod outbox;
 mod session;
 mod shares;
+#[cfg(test)]
+pub(crate) mod testing;
 mod transitions;
 
 pub use command::{HubChange, HubCommand, HubEvent, SERVER};

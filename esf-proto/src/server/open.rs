@@ -78,23 +78,18 @@ impl OpenTable {
 
     /// Takes an entry in. An entry with this id that is there already gives way: a resend asks anew.
     pub(crate) fn insert(&mut self, open: Open) -> Option<Open> {
+        let (at, old) = match self.entries.binary_search_by_key(&open.id, |entry| entry.id) {
+            Ok(at) => (at, self.remove_at(at)),
+            Err(at) => (at, None),
+        };
         let first = self.first_deadline.map_or(open.deadline, |first| first.min(open.deadline));
         self.first_deadline = Some(first);
         if open.is_query() {
             self.queries += 1;
             self.query_bytes += open.bytes;
         }
-        match self.entries.binary_search_by_key(&open.id, |entry| entry.id) {
-            Ok(at) => {
-                let old = self.remove_at(at);
-                self.entries.insert(at, open);
-                old
-            }
-            Err(at) => {
-                self.entries.insert(at, open);
-                None
-            }
-        }
+        self.entries.insert(at, open);
+        old
     }
 
     /// The receiver `from` answered: takes the entry out if it was asked.
@@ -161,3 +156,6 @@ impl OpenTable {
         Some(open)
     }
 }
+
+#[cfg(test)]
+mod tests;

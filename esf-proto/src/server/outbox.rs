@@ -15,7 +15,7 @@ use crate::{
     session::{
         budget::Budget,
         inbound::QueryToken,
-        lanes::{Lane, Lanes, Queued},
+        lanes::{Lane, Lanes, Queued, VOLATILE_LIMIT},
     },
     time::Instant,
     wire::{Address, EncodeError, Envelope, Frame, Header, Kind, RawFrame},
@@ -113,20 +113,24 @@ impl Outbox {
 
     /// A frame that the server makes for this client without having kept room for it: dropped and counted when full.
     /// Unless its room was charged before.
-    pub(crate) fn tell(&mut self, frame: Bytes, charged: bool) {
+    pub(crate) fn tell(&mut self, frame: Bytes, charged: bool) -> bool {
         let cost = frame.len();
-        if self.ended || !(charged || self.budget.charge(cost)) {
+        if !(charged || self.budget.charge(cost)) {
             self.counters.answers_dropped.add(1);
-            return;
+            return false;
+        }
+        if self.ended {
+            self.budget.release(cost);
+            self.counters.answers_dropped.add(1);
+            return false;
         }
         self.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: ANSWER });
+        true
     }
 
-    /// A failure of something that no entry is kept for.
-    pub(crate) fn tell_failure(&mut self, id: u64, about: Kind, failure: Failure) {
-        if let Some(frame) = self.failure(id, about, failure) {
-            self.tell(frame, false);
-        }
+    /// A failure of something that no entry is kept for; says whether there was room for it.
+    pub(crate) fn tell_failure(&mut self, id: u64, about: Kind, failure: Failure) -> bool {
+        self.failure(id, about, failure).is_some_and(|frame| self.tell(frame, false))
     }
 
     /// Keeps an entry, and room for its answer, for what this client asks now.
@@ -258,12 +262,21 @@ impl Outbox {
 
     fn offer_volatile(&mut self, frame: &RawFrame, source: SessionId) -> Result<(), Failure> {
         let cost = frame.len();
-        if self.lanes.refuses_volatile(cost) || !self.budget.charge(cost) {
+        let refused = self.lanes.refuses_volatile(cost) || self.has_half_of_volatile(source, cost);
+        if refused || !self.budget.charge(cost) {
             self.counters.volatile_dropped.add(1);
             return Err(Failure::Busy);
         }
         self.push(Lane::Volatile, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: source.0 });
         Ok(())
+    }
+
+    /// Whether this frame would give its source more than half of the volatile lane.
+    fn has_half_of_volatile(&self, source: SessionId, cost: usize) -> bool {
+        const HALF: usize = VOLATILE_LIMIT / 2;
+        let of_source = || self.lanes.iter(Lane::Volatile).filter(|queued| queued.tag == source.0);
+        self.lanes.volatile_bytes() + cost > HALF
+            && of_source().map(|queued| queued.cost).sum::<usize>() + cost > HALF.max(cost)
     }
 
     /// Charges for a frame of another source if there is room for it.
@@ -344,3 +357,6 @@ impl Outbox {
         Failure::Busy
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use alloc::{collections::VecDeque, sync::Arc};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Config, Counters, Generation, Outbox,
+    Config, Counters, Generation, LoginClaim, Outbox,
     command::{HubChange, HubCommand, HubEvent},
     control::Control,
     transitions::{SessionState, check_session},
@@ -24,7 +24,7 @@ use crate::{
         timers::TimerKind,
     },
     time::Instant,
-    wire::{Address, DecodeError, Flags, Frame, Header, Kind, RawFrame, Resume},
+    wire::{Address, DecodeError, Envelope, Frame, Header, Kind, RawFrame},
 };
 
 /// One login of one engine: its counts, its replay window, what it has for the server's application.
@@ -59,10 +59,14 @@ pub struct Session {
     pub(super) dedupe: Dedupe,
     pub(super) inbox: VecDeque<(Message, usize)>,
     pub(super) inbox_bytes: usize,
-    pub(super) queries: VecDeque<IncomingQuery>,
+    queries: VecDeque<(IncomingQuery, usize)>,
+    query_bytes: usize,
     pub(super) commands: VecDeque<HubCommand>,
     changes: VecDeque<HubChange>,
 }
+
+/// What an application's query costs beside its body.
+const QUERY_COST: usize = 64;
 
 /// Whether the link has shown life since somebody asked. Probes are numbered, so that several may ask at a time and
 /// none takes the answer to an earlier one for its own.
@@ -155,6 +159,7 @@ impl Session {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             queries: VecDeque::new(),
+            query_bytes: 0,
             commands: VecDeque::new(),
             changes: VecDeque::new(),
         };
@@ -232,12 +237,13 @@ impl Session {
     // Links come and go.
 
     /// A newer link of the same engine wants the session: raises the generation, reads the count and gives the session
-    /// to the new link, all in this one step (ESF-220). The older link is fenced from here on.
-    pub fn take_over(&mut self, attempt: u32, resume: Option<Resume>, secret: ResumeSecret) -> TakeOver {
+    /// to the new link, all in this one step (ESF-220). The older link is fenced from here on, and what the new login
+    /// may do is what the session may do.
+    pub fn take_over(&mut self, claim: &LoginClaim, secret: ResumeSecret) -> TakeOver {
         if self.state == SessionState::Ended {
             return TakeOver::Gone;
         }
-        if attempt <= self.attempt {
+        if claim.attempt <= self.attempt {
             self.counters.attempts_stale.add(1);
             return TakeOver::Stale;
         }
@@ -245,20 +251,19 @@ impl Session {
             let old = self.old_secret.is_some_and(|old| old.matches(shown));
             self.secret.matches(shown) | old
         };
-        let Some(resume) = resume.filter(|resume| known(&resume.secret)) else { return TakeOver::Fresh };
+        let Some(resume) = claim.resume.filter(|resume| known(&resume.secret)) else { return TakeOver::Fresh };
         let budget = &self.budget;
         if self.hop.rewind(resume.received, |cost| budget.release(cost)).is_err() {
             return TakeOver::Violation;
         }
-        self.attempt = attempt;
+        self.attempt = claim.attempt;
+        self.rights = claim.rights;
         self.generation = self.generation.next();
         self.old_secret = Some(resume.secret);
         self.secret = secret;
         self.until = None;
         self.close = None;
-        // Whoever takes over is alive.
-        self.probes.pinged = self.probes.asked;
-        self.probes.answered = self.probes.asked;
+        self.show_life();
         self.control = Control::default();
         if self.state == SessionState::Detached {
             self.change_window(None);
@@ -302,7 +307,10 @@ impl Session {
             }
         }
         // Messages stay for the application, which takes what was accepted; nobody waits for answers any more.
-        self.queries.clear();
+        for (_, cost) in self.queries.drain(..) {
+            self.budget.release(cost);
+        }
+        self.query_bytes = 0;
         self.control = Control::default();
         let dedupe = core::mem::take(&mut self.dedupe);
         self.changes.push_back(HubChange::Ended { reason, dedupe, attempt: self.attempt });
@@ -348,6 +356,12 @@ impl Session {
         self.probes.answered >= number && self.state == SessionState::Attached
     }
 
+    /// A login or a frame of the engine itself, just now.
+    fn show_life(&mut self) {
+        self.probes.pinged = self.probes.asked;
+        self.probes.answered = self.probes.asked;
+    }
+
     // Frames.
 
     /// A frame came on the link of this generation. A fenced link's frames change nothing.
@@ -358,6 +372,7 @@ impl Session {
         }
         // The client has its welcome, so it will not ask with the older secret again.
         self.old_secret = None;
+        self.show_life();
         if frame.is_counted() {
             self.hop.on_frame(now, frame.len());
             if frame.is_windowed() {
@@ -365,16 +380,15 @@ impl Session {
                 self.hop.take(now, frame.len());
             }
         }
-        match self.effect(frame) {
-            Ok(()) => {}
-            Err(reason) => self.close = Some(reason),
+        if let Err(reason) = self.effect(frame) {
+            self.close = Some(reason);
         }
     }
 
     /// What the hub says in answer to a command of this session.
     pub fn handle_hub(&mut self, event: HubEvent) {
         match event {
-            HubEvent::Query(query) => self.queries.push_back(query),
+            HubEvent::Query(query) => self.accept_query(query),
             // The application hears of it; the sender heard already if it asked to.
             HubEvent::TransmitFailed { .. } => {}
             HubEvent::Kick { user, id } => self.changes.push_back(HubChange::Kick { user, id }),
@@ -461,7 +475,10 @@ impl Session {
     /// The next query for the server's application.
     #[must_use]
     pub fn poll_query(&mut self) -> Option<IncomingQuery> {
-        self.queries.pop_front()
+        let (query, cost) = self.queries.pop_front()?;
+        self.query_bytes -= cost;
+        self.budget.release(cost);
+        Some(query)
     }
 
     /// What a frame does: what concerns the hop at once, the rest as a command to the hub or for the application.
@@ -499,31 +516,56 @@ impl Session {
         self.changes.push_back(HubChange::Window { until, turn: self.turn });
     }
 
+    /// Queues a query for the server's application. Its entry may be over long before the application fetches it, so
+    /// what waits has a bound of its own.
+    fn accept_query(&mut self, query: IncomingQuery) {
+        let cost = QUERY_COST + query.body.len();
+        let fits = self.queries.is_empty()
+            || self.queries.len() < self.config.max_open_queries
+                && self.query_bytes + cost <= self.config.max_open_query_bytes;
+        if fits && self.budget.charge(cost) {
+            self.query_bytes += cost;
+            self.queries.push_back((query, cost));
+        } else {
+            self.counters.busy.add(1);
+            self.commands.push_back(HubCommand::Refuse { id: query.token.0, failure: Failure::Busy });
+        }
+    }
+
     /// Tells the sender of a frame that this session could not deliver it.
     fn copy_lost(&mut self, frame: Bytes, failure: Failure, handed_out: bool) {
         let Ok(frame) = RawFrame::parse(frame) else { return };
-        let Some(about) = frame.kind() else { return };
-        let Ok(envelope) = frame.envelope() else { return };
-        let failure = match about {
-            Kind::Certain | Kind::Query | Kind::Request => failure,
-            // Nobody knows whether another device of the user got it.
-            Kind::Send | Kind::EngineMessage if matches!(envelope.to, Address::User { .. }) => Failure::ConnectionLost,
-            Kind::Send | Kind::EngineMessage => failure,
-            _ => return,
-        };
-        let asked = frame.flags().contains(Flags::TELL);
-        if matches!(about, Kind::Send | Kind::EngineMessage) && !asked {
-            return;
-        }
-        let asker = match envelope.from {
-            Address::Engine { user, device, instance } => {
-                let Ok(user) = UserId::parse(user, u8::MAX) else { return };
-                Source::Engine(Engine { user, device, instance })
+        let (Some(about), Ok(envelope)) = (frame.kind(), frame.envelope()) else { return };
+        match about {
+            Kind::Send | Kind::EngineMessage if self.is_target(&envelope) => {
+                // Nobody knows whether another device of the user got it.
+                let to_all = matches!(envelope.to, Address::User { .. });
+                let failure = if to_all { Failure::ConnectionLost } else { failure };
+                self.commands.push_back(HubCommand::Lost { frame, failure });
             }
-            Address::Server { instance } => Source::Server(InstanceId(instance)),
-            _ => return,
-        };
-        self.commands.push_back(HubCommand::CopyFailed { asker, id: envelope.id, about, failure, handed_out });
+            Kind::Certain | Kind::Query | Kind::Request => {
+                let asker = match envelope.from {
+                    Address::Engine { user, device, instance } => {
+                        let Ok(user) = UserId::parse(user, u8::MAX) else { return };
+                        Source::Engine(Engine { user, device, instance })
+                    }
+                    Address::Server { instance } => Source::Server(InstanceId(instance)),
+                    _ => return,
+                };
+                self.commands.push_back(HubCommand::CopyFailed { asker, id: envelope.id, failure, handed_out });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a frame is for this engine, and no echo of what another device of its user sent to somebody else.
+    fn is_target(&self, envelope: &Envelope<'_>) -> bool {
+        let own = &self.engine;
+        match envelope.to {
+            Address::User { user } => user == own.user.as_str(),
+            Address::Device { user, device } => (user, device) == (own.user.as_str(), own.device),
+            to => to == Address::of_engine(own),
+        }
     }
 
     pub(super) fn tell(&mut self, frame: &Frame<'_>, charged: bool) {
@@ -538,3 +580,6 @@ impl Session {
         self.state = to;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,16 +39,16 @@ impl Shares {
             }
             held
         });
-        let share = held.entry(source).or_insert(0);
-        if *share + bytes > half {
+        // A source that is refused leaves no trace: there is no end of sources that may try.
+        let share = held.get(&source).copied().unwrap_or(0);
+        if share + bytes > half {
             return false;
         }
-        *share += bytes;
+        held.insert(source, share + bytes);
         true
     }
 
-    /// A frame of `source` was admitted without being asked about, or left the queue.
-    pub(crate) fn add(&mut self, source: SessionId, bytes: usize) {
+    fn add(&mut self, source: SessionId, bytes: usize) {
         if let Some(held) = &mut self.held {
             *held.entry(source).or_insert(0) += bytes;
         }
@@ -56,8 +56,11 @@ impl Shares {
 
     /// A frame of `source` left the queue.
     pub(crate) fn remove(&mut self, source: SessionId, bytes: usize) {
-        if let Some(share) = self.held.as_mut().and_then(|held| held.get_mut(&source)) {
-            *share = share.saturating_sub(bytes);
+        let Some(held) = &mut self.held else { return };
+        let Some(share) = held.get_mut(&source) else { return };
+        *share = share.saturating_sub(bytes);
+        if *share == 0 {
+            held.remove(&source);
         }
     }
 }

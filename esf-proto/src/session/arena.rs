@@ -9,6 +9,8 @@ use crate::wire::{EncodeError, Frame, Header, RawFrame};
 /// Parts under this size are copied before they are kept, so that a few bytes never pin a whole read buffer.
 const COPY_BELOW: usize = 1024;
 const CHUNK: usize = 4096;
+/// The first chunk is smaller: most sessions say little.
+const FIRST_CHUNK: usize = 512;
 /// Spent chunks that are kept to be used again.
 const SPENT: usize = 8;
 
@@ -36,6 +38,18 @@ impl Arena {
         kept
     }
 
+    /// A whole frame as bytes that may be kept for long.
+    pub(crate) fn copy(&mut self, frame: Bytes) -> Bytes {
+        if frame.len() >= COPY_BELOW {
+            return frame;
+        }
+        let mut chunk = self.chunk_for(frame.len());
+        chunk.extend_from_slice(&frame);
+        let kept = chunk.split().freeze();
+        self.chunk = Some(chunk);
+        kept
+    }
+
     /// `frame` as bytes.
     pub(crate) fn encode(&mut self, frame: &Frame<'_>, header: Header) -> Result<Bytes, EncodeError> {
         let len = frame.encoded_len();
@@ -53,6 +67,7 @@ impl Arena {
         match self.chunk.take() {
             Some(chunk) if chunk.capacity() >= len => return chunk,
             Some(spent) => self.spent.push_back(spent),
+            None if len <= FIRST_CHUNK => return BytesMut::with_capacity(FIRST_CHUNK),
             None => {}
         }
         // The oldest is the one whose strings are most likely gone.

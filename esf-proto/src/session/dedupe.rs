@@ -54,6 +54,12 @@ impl Dedupe {
         verdict
     }
 
+    /// How many ids are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |seen| seen.last.len())
+    }
+
     /// Whether no id was accepted yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,15 +1,13 @@
 //! Frames that wait to be handed out, by class.
 
 use alloc::collections::VecDeque;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use super::arena::Arena;
 use crate::time::Instant;
 
-/// Frames under this size are copied before they wait, so that a few bytes never pin a whole read buffer.
-const COPY_BELOW: usize = 1024;
-const CHUNK: usize = 4096;
 /// What may wait in the volatile lane.
-const VOLATILE_LIMIT: usize = 64 * 1024;
+pub(crate) const VOLATILE_LIMIT: usize = 64 * 1024;
 
 /// The class of a waiting frame; earlier ones are handed out first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,13 +42,18 @@ pub struct Lanes {
     message_bytes: usize,
     volatile_bytes: usize,
     first_deadline: Option<Instant>,
-    chunk: BytesMut,
+    /// Small frames are copied before they wait, so that a few bytes never pin a whole read buffer. What goes in order
+    /// is freed in order: a message that waits for the window does not pin the room of what passes it, which has
+    /// memory of its own.
+    passing: Arena,
+    windowed: Arena,
 }
 
 impl Lanes {
     /// Puts a frame at the end of a lane.
     pub fn push(&mut self, lane: Lane, mut queued: Queued) {
-        queued.frame = self.keep(queued.frame);
+        let arena = if lane == Lane::Interactive { &mut self.passing } else { &mut self.windowed };
+        queued.frame = arena.copy(queued.frame);
         self.note(lane, &queued);
         self.lane_mut(lane).push_back(queued);
     }
@@ -115,8 +118,15 @@ impl Lanes {
     fn take_out_of(&mut self, chosen: impl Fn(&Queued) -> bool, mut out: impl FnMut(Lane, Queued)) {
         for (name, lane) in [(Lane::Interactive, &mut self.interactive), (Lane::Message, &mut self.messages)] {
             if lane.iter().any(&chosen) {
-                for queued in core::mem::take(lane) {
-                    if chosen(&queued) { out(name, queued) } else { lane.push_back(queued) }
+                // What stays moves together, or the few that stay would pin the room of the many that went.
+                let mut arena = Arena::default();
+                for mut queued in core::mem::take(lane) {
+                    if chosen(&queued) {
+                        out(name, queued);
+                    } else {
+                        queued.frame = arena.copy(queued.frame);
+                        lane.push_back(queued);
+                    }
                 }
             }
         }
@@ -163,6 +173,12 @@ impl Lanes {
         self.interactive.is_empty() && self.messages.is_empty() && self.volatile.is_empty()
     }
 
+    /// Bytes of volatile frames that wait.
+    #[must_use]
+    pub fn volatile_bytes(&self) -> usize {
+        self.volatile_bytes
+    }
+
     /// Bytes of messages that wait for the window.
     #[must_use]
     pub fn message_bytes(&self) -> usize {
@@ -193,17 +209,6 @@ impl Lanes {
         if let Some(deadline) = queued.deadline {
             self.first_deadline = Some(self.first_deadline.map_or(deadline, |first| first.min(deadline)));
         }
-    }
-
-    fn keep(&mut self, frame: Bytes) -> Bytes {
-        if frame.len() >= COPY_BELOW {
-            return frame;
-        }
-        if self.chunk.capacity() < frame.len() {
-            self.chunk.reserve(CHUNK);
-        }
-        self.chunk.extend_from_slice(&frame);
-        self.chunk.split().freeze()
     }
 }
 

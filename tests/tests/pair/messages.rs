@@ -69,7 +69,7 @@ fn a_plain_message_to_nobody_is_dropped_and_told_to_the_server_and_to_whoever_as
     world.send_to(anna, &user("nobody"), "aloud", tell(5));
     world.run();
     assert_eq!(undeliverable(&mut world, anna), [(5, Failure::Offline)]);
-    let from = world.session(anna).engine().clone();
+    let from = Source::Engine(world.session(anna).engine().clone());
     let event = ServerEvent::TransmitFailed { from, to: user("nobody"), info_type: 1, failure: Failure::Offline };
     assert_eq!(world.server_events.iter().filter(|seen| **seen == event).count(), 2);
 }
