@@ -94,8 +94,10 @@ fn a_ping_to_nobody_says_so() {
 
 #[test]
 fn without_a_server_every_command_ends_at_once() {
-    // A port that was free a moment ago, and that nobody listens on.
-    let url = format!("ws://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    // A port that is taken, and that nobody listens on.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("ws://{}", taken.local_addr().unwrap());
     let commands = [
         "listen",
         "send --to bob --type 1 x",
