@@ -175,7 +175,7 @@ impl ClientBuilder {
     /// Starts the client and waits until it is logged in.
     ///
     /// # Errors
-    /// The first connection could not be made, or the login was refused; the client has ended then.
+    /// The first attempt came to nothing, or the login was refused; the client has ended then.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let url = self.url.clone();
         let client = self.start()?;

@@ -64,7 +64,7 @@ pub(super) struct Core {
     pub(super) close_info: Option<CloseInfo>,
     /// The first login was refused.
     pub(super) refused: Option<(LoginCode, String)>,
-    /// Why the last attempt to connect failed.
+    /// Why the last attempt to connect, or the last link without a login before it, failed.
     pub(super) unreachable: Option<String>,
     /// Sessions that were not gone on with after a cut.
     lost_sessions: u64,

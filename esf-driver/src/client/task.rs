@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use esf_proto::{client::Action, ids::LinkId, wire::SUBPROTOCOL};
+use esf_proto::{client::Action, close::CloseReason, ids::LinkId, wire::SUBPROTOCOL};
 use futures_util::AsyncWriteExt as _;
 use tungstenite::protocol::Role;
 
@@ -71,7 +71,7 @@ impl Task {
                         core.session.handle_connect_failed(now, link);
                     });
                 }
-                None => {}
+                None => self.shared.change(|core, _| core.unreachable = Some("no answer in time".to_owned())),
             }
         }
         self.shared.change(|core, _| core.task_ended = true);
@@ -94,6 +94,10 @@ impl Task {
         self.shared.change(|core, _| {
             core.protocol = None;
             core.close_info = Some(CloseInfo { clean: end.clean, code: end.code });
+            if core.session.server().is_none() {
+                let reason = end.code.and_then(CloseReason::from_websocket_code);
+                core.unreachable = Some(reason.map_or("no answer to the login", CloseReason::text).to_owned());
+            }
         });
     }
 

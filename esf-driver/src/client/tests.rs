@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     memory::{Duplex, duplex},
     runtime::{BoxStream, Runtime as _},
-    server::{Server, ServerBuilder},
+    server::{Decision, Server, ServerBuilder},
     testing::Virtual,
 };
 
@@ -207,6 +207,44 @@ fn a_first_attempt_that_fails_is_an_error_and_ends_the_client() {
     assert_eq!(error.to_string(), format!("cannot connect to {URL}: connection refused"));
     runtime.run();
     assert_eq!(runtime.running(), 0);
+}
+
+#[test]
+fn a_first_attempt_that_never_ends_is_an_error_when_its_time_is_over() {
+    let runtime = Virtual::new();
+    let hang = std::future::pending::<io::Result<BoxStream>>;
+    let builder = ClientBuilder::new(runtime.clone(), URL, config("alice")).connector(hang);
+    let error = runtime.block_on(builder.connect()).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot connect to {URL}: no answer in time"));
+    runtime.run();
+    assert_eq!(runtime.running(), 0);
+}
+
+#[test]
+fn a_first_login_that_is_never_answered_is_an_error_when_its_time_is_over() {
+    let runtime = Virtual::new();
+    let server = ServerBuilder::new(runtime.clone()).authenticator(async |_| std::future::pending().await);
+    let line = Line { server: server.start().unwrap(), ..Line::new(&runtime) };
+    let error = runtime.block_on(line.client("alice").connect()).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot connect to {URL}: login timeout"));
+}
+
+#[test]
+fn a_first_login_that_is_put_off_is_an_error_at_once_unless_one_is_patient() {
+    let runtime = Virtual::new();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let server = ServerBuilder::new(runtime.clone()).authenticator(move |_| {
+        let first = count.fetch_add(1, Ordering::SeqCst) < 2;
+        let later = Decision::Later { retry_after: Duration::from_secs(1) };
+        std::future::ready(if first { later } else { Decision::accept() })
+    });
+    let line = Line { server: server.start().unwrap(), ..Line::new(&runtime) };
+    let error = runtime.block_on(line.client("alice").connect()).unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert!(runtime.block_on(line.client("bob").connect_patiently()).is_ok());
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
 #[test]
