@@ -163,12 +163,7 @@ impl Client {
     ///
     /// Dropping the future changes nothing.
     pub async fn closed(&self) -> Ended {
-        self.shared()
-            .wait_for(|core| match core.session.state() {
-                State::Closed(reason) => Some(Ended { reason }),
-                _ => None,
-            })
-            .await
+        self.shared().wait_for(|core| core.closed().map(|reason| Ended { reason })).await
     }
 
     /// Where the client is.

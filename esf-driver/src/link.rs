@@ -21,6 +21,8 @@ use crate::{
 const MESSAGES_A_TURN: usize = 64;
 const FRAMES_A_TURN: usize = 256;
 const BYTES_A_TURN: usize = 256 * 1024;
+/// Turns at once, when a timer is due right after a turn.
+const TURNS_A_POLL: usize = 4;
 
 /// A link that runs: reads all that is ready, hands it to the endpoint, feeds all that the endpoint has, flushes once.
 pub(crate) struct Link<E> {
@@ -91,21 +93,20 @@ impl<E: Endpoint> Link<E> {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         self.socket.stream_mut().set_waker(cx.waker());
-        loop {
+        for _ in 0..TURNS_A_POLL {
             self.endpoint.register(cx.waker());
             let now = self.runtime.now();
             match self.turn(now) {
                 Ok(Next::Wait(at)) => ready!(self.alarm.poll(cx, self.runtime.now(), at)),
-                Ok(Next::Again) => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+                Ok(Next::Again) => break,
                 Err(end) => {
                     self.endpoint.handle_closed(now, end.code);
                     return Poll::Ready(end);
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn turn(&mut self, now: Instant) -> Result<Next, LinkEnd> {

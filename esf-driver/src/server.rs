@@ -107,6 +107,16 @@ struct State {
     housekeeper: AtomicWaker,
 }
 
+/// Tells everybody that nobody keeps house any more.
+struct End<'a>(&'a State);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.events.end();
+        self.0.calls.end();
+    }
+}
+
 /// Takes the events of a server.
 pub struct ServerEvents(Arc<Shared>);
 
@@ -255,6 +265,8 @@ impl Shared {
 
     /// What no link does: ends sessions whose clients did not come back, passes on events and outcomes.
     async fn keep_house(self: Arc<Self>) {
+        // Also when the runtime drops this task where it waits.
+        let _end = End(&self.state);
         let mut alarm = Alarm::new(&*self.runtime);
         std::future::poll_fn(|cx| {
             loop {
@@ -281,8 +293,6 @@ impl Shared {
             }
         })
         .await;
-        self.state.events.end();
-        self.state.calls.end();
     }
 
     /// Asks the application about a login, or passes it a query before login.

@@ -98,6 +98,11 @@ impl Virtual {
         panic!("the future waits for something that never comes");
     }
 
+    /// Drops every task where it waits, as a runtime does that is shut down.
+    pub(crate) fn abort(&self) {
+        drop(std::mem::take(&mut *self.tasks()));
+    }
+
     /// Tasks that have not ended.
     pub(crate) fn running(&self) -> usize {
         self.tasks().len()

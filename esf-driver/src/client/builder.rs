@@ -196,15 +196,14 @@ impl ClientBuilder {
 
 /// How the first login went, once that is known. With `url`, an attempt that failed is a result too.
 fn first_result(core: &Core, url: Option<&String>) -> Option<Result<(), ConnectError>> {
-    match core.session.state() {
-        State::Online | State::LoggingOff => return Some(Ok(())),
-        State::Closed(reason) => {
-            return Some(Err(match &core.refused {
-                Some((code, cause)) => ConnectError::Refused { code: *code, cause: cause.clone() },
-                None => ConnectError::Closed(reason),
-            }));
-        }
-        _ => {}
+    if let Some(reason) = core.closed() {
+        return Some(Err(match &core.refused {
+            Some((code, cause)) => ConnectError::Refused { code: *code, cause: cause.clone() },
+            None => ConnectError::Closed(reason),
+        }));
+    }
+    if matches!(core.session.state(), State::Online | State::LoggingOff) {
+        return Some(Ok(()));
     }
     let unreachable = |url: &String| {
         let cause = core.unreachable.clone()?;

@@ -215,7 +215,7 @@ impl Client {
         command: impl FnOnce(&mut Session, Instant) -> Result<MessageId, SendError>,
     ) -> Result<Outcome, CallError> {
         let outcome = self.shared().open(command)?;
-        // The session ends every operation; only one whose client was torn down with its runtime is left without.
+        // The session ends every operation; only one whose runtime was dropped is left without.
         Ok(outcome.await.unwrap_or(Outcome::Failed(Failure::ConnectionLost)))
     }
 }

@@ -134,6 +134,16 @@ impl Shared {
         value
     }
 
+    /// Nobody runs the session any more: what has no outcome will not get one, and nothing more is taken.
+    pub(super) fn end(&self) {
+        self.change(|core, now| {
+            core.session.log_off(now);
+            core.open.clear();
+            core.task_ended = true;
+        });
+        self.events.end();
+    }
+
     /// The next frame of the session.
     pub(super) fn poll_transmit(&self, now: Instant) -> Option<Transmit> {
         let mut core = self.lock();
@@ -188,8 +198,8 @@ impl Shared {
 
     pub(super) async fn settled(&self) -> Result<(), CallError> {
         let lost = self.look(|core| core.lost_sessions);
-        self.wait_for(|core| match core.session.state() {
-            State::Closed(_) => Some(Err(CallError::Failed(Failure::ConnectionLost))),
+        self.wait_for(|core| match core.closed() {
+            Some(_) => Some(Err(CallError::Failed(Failure::ConnectionLost))),
             _ if core.lost_sessions != lost => Some(Err(CallError::Failed(Failure::ConnectionLost))),
             _ if core.session.uncounted_frames() == 0 => Some(Ok(())),
             _ => None,
@@ -300,11 +310,11 @@ impl Core {
         }
     }
 
-    /// Whether the session is over, and for what reason.
+    /// Whether the session is over, and for what reason. One whose task is gone has lost its network.
     pub(super) fn closed(&self) -> Option<CloseReason> {
         match self.session.state() {
             State::Closed(reason) => Some(reason),
-            _ => None,
+            _ => self.task_ended.then_some(CloseReason::NetworkInterrupted),
         }
     }
 }

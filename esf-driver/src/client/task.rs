@@ -48,9 +48,20 @@ enum OpenError {
     Handshake(#[from] HandshakeError),
 }
 
+/// Tells everybody that the task has ended.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Task {
     /// Runs until the session is over and its last link is closed.
     pub(super) async fn run(self) {
+        // Also when the runtime drops this task where it waits.
+        let _end = End(self.shared.clone());
         let mut alarm = Alarm::new(&*self.shared.runtime);
         while let Some(link) = std::future::poll_fn(|cx| self.poll_connect(cx, &mut alarm)).await {
             let mut opening = Box::pin(self.open());
@@ -74,8 +85,6 @@ impl Task {
                 None => self.shared.change(|core, _| core.unreachable = Some("no answer in time".to_owned())),
             }
         }
-        self.shared.change(|core, _| core.task_ended = true);
-        self.shared.events.end();
         self.dispatch.pump();
     }
 

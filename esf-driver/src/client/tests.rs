@@ -260,3 +260,22 @@ fn settings_that_cannot_be_used_are_refused_at_once() {
     large.system_token = vec![0; 9000].into();
     assert!(matches!(ClientBuilder::new(runtime.clone(), URL, large).start(), Err(ConnectError::Config(_))));
 }
+
+#[test]
+fn the_end_of_the_runtime_is_an_end_for_whoever_waits() {
+    let runtime = Virtual::new();
+    let line = Line::new(&runtime);
+    let alice = runtime.block_on(line.client("alice").connect()).unwrap();
+    let mut events = alice.events();
+    line.freeze(true);
+    let mut query = Box::pin(alice.query(To::Server, 1, "?"));
+    assert!(futures_util::FutureExt::now_or_never(&mut query).is_none());
+    runtime.abort();
+    let lost = CallError::Failed(esf_proto::failure::Failure::ConnectionLost);
+    assert_eq!(runtime.block_on(query), Err(lost.clone()));
+    assert_eq!(runtime.block_on(alice.closed()).reason, CloseReason::NetworkInterrupted);
+    assert_eq!(runtime.block_on(alice.settled()), Err(lost));
+    assert!(matches!(runtime.block_on(alice.query(To::Server, 1, "?")), Err(CallError::Refused(SendError::Closed(_)))));
+    while runtime.block_on(events.next()).is_some() {}
+    runtime.block_on(alice.log_off());
+}
