@@ -146,7 +146,7 @@ async fn log_events(server: Server) {
                 info!(user = %engine.user, device = %engine.device, reason = reason.text(), "gone");
             }
             Ok(ServerEvent::TransmitFailed { from, to, info_type, failure }) => {
-                debug!(user = %from.user, ?to, info_type, %failure, "not delivered");
+                debug!(?from, ?to, info_type, %failure, "not delivered");
             }
             Ok(other) => debug!(?other, "event"),
             Err(lagged) => warn!(%lagged, "events"),
