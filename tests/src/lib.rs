@@ -1,5 +1,6 @@
 //! Shared parts of the tests that cross crates.
 
+pub mod transitions;
 pub mod vectors;
 
 pub mod by_hand;

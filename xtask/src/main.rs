@@ -3,6 +3,7 @@
 
 mod features;
 mod libtest;
+mod protocol;
 mod rules;
 mod suite;
 mod toolchains;
@@ -25,6 +26,7 @@ The chores of the project:
   cargo xtask features               check tests/features.toml without running the tests
   cargo xtask features --list-tests  print the name of every test, as tests/features.toml writes it
   cargo xtask features --missing     print a row for each rule of docs/PROTOCOL.md that has none
+  cargo xtask protocol               write the state machines into docs/PROTOCOL.md, as the code has them
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask help                   this text
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         ["features"] => features(),
         ["features", "--list-tests"] => list_tests(),
         ["features", "--missing"] => missing_rows(),
+        ["protocol"] => Workspace::load().and_then(|workspace| protocol::write(&workspace)),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
         ["no-std"] => Workspace::load().and_then(|workspace| toolchains::no_std(&workspace)),
         _ => {

@@ -3,7 +3,7 @@
 //! The code changes its state in one place only, which asserts in debug builds that the change is in this table; a test
 //! takes every way in it. PROTOCOL.md draws its diagram from it.
 
-use crate::{close::CloseReason, time::Instant};
+use crate::{close::CloseReason, session::transition::Transition, time::Instant};
 
 /// Where a client session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,25 +102,12 @@ names! {
     }
 }
 
-/// One way from a state to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
-    /// Where it begins.
-    pub from: StateName,
-    /// What happens.
-    pub on: On,
-    /// Where it ends.
-    pub to: StateName,
-    /// What the session does on the way.
-    pub rule: &'static str,
-}
-
-const fn way(from: StateName, on: On, to: StateName, rule: &'static str) -> Transition {
-    Transition { from, on, to, rule }
+const fn way(from: StateName, on: On, to: StateName, rule: &'static str) -> Transition<StateName, On> {
+    Transition::new(from, on, to, rule)
 }
 
 /// Every way from one state to another.
-pub const TRANSITIONS: &[Transition] = {
+pub const TRANSITIONS: &[Transition<StateName, On>] = {
     use {On::*, StateName::*};
     &[
         way(Connecting, Connected, LoggingIn, "send the login frame, after the question before login if there is one"),

@@ -28,7 +28,7 @@ pub use link::{AppRequest, AppResponse, Link, LinkAction, LoginClaim, LoginReque
 pub(crate) use open::{Copies, Open};
 pub use outbox::Outbox;
 pub use session::{NewSession, Session, TakeOver};
-pub use transitions::{LINK, LinkState, SESSION, SessionState, Transition};
+pub use transitions::{LINK, LinkState, SESSION, SessionState};
 
 /// Which of a session's links speaks: counts up with each takeover. A link of an older generation is fenced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,11 +8,11 @@ use crate::{
     failure::Failure,
     hub::{Entry, Hub, Party, Place, Reach, Stage, Whose},
     ids::{DeviceKind, Engine, InstanceId, SessionId, Source, UserId},
-    login::{ResumeSecret, Rights},
+    login::{CredentialKind, Mode, ResumeSecret, Rights},
     server::{Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, NewSession, Outbox, Session},
     session::{budget::Budget, dedupe::Dedupe},
     time::{Instant, UnixMillis},
-    wire::{Address, Envelope, Flags, Frame, Header, Kind, RawFrame},
+    wire::{Address, Credential, Envelope, Flags, Frame, Header, Kind, Login, RawFrame, Welcome},
 };
 
 pub(crate) const SERVER_ID: InstanceId = InstanceId(900);
@@ -264,4 +264,42 @@ pub(crate) fn outbox(config: Config) -> (Outbox, Arc<Budget>, Arc<Counters>) {
 /// The kinds of what is counted among these frames.
 pub(crate) fn counted_kinds(frames: &[RawFrame]) -> Vec<Kind> {
     frames.iter().filter(|frame| frame.is_counted()).filter_map(RawFrame::kind).collect()
+}
+
+/// An honest login frame.
+pub(crate) fn login() -> Login<'static> {
+    Login {
+        instance: InstanceId(7),
+        attempt: 1,
+        interactive: true,
+        takes_messages: true,
+        device: DeviceKind::PHONE,
+        heartbeat_ms: 5_000,
+        login_number: 0,
+        user: "ann",
+        credential: Credential { kind: CredentialKind::Password, bytes: b"secret" },
+        system_token: b"",
+        ticket: b"",
+        resume: None,
+    }
+}
+
+pub(crate) fn welcome(product: &str) -> Welcome<'_> {
+    Welcome {
+        mode: Mode::Fresh,
+        secret: ResumeSecret([1; 16]),
+        received: 0,
+        login_number: 1,
+        server_instance: InstanceId(900),
+        rights: Rights::NONE,
+        max_frame: 1 << 20,
+        window: 256 << 10,
+        resume_window_ms: 60_000,
+        heartbeat_limit_ms: 30_000,
+        max_blob: 0,
+        max_user_id: 64,
+        server_time_ms: 0,
+        product,
+        ticket: &[],
+    }
 }

@@ -1,6 +1,8 @@
 //! The states of a server's link and session, and every transition that there is. The code asserts in debug builds that
 //! it takes no other, and PROTOCOL.md's tables and diagrams are made from these.
 
+use crate::session::transition::Transition;
+
 /// Where a link is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkState {
@@ -33,58 +35,60 @@ pub enum SessionState {
     Ended,
 }
 
-/// One row: from, on what, to, by which rule.
-#[derive(Debug, Clone, Copy)]
-pub struct Transition<S> {
-    /// The state before.
-    pub from: S,
-    /// What happens.
-    pub on: &'static str,
-    /// The state after.
-    pub to: S,
-}
-
-const fn row<S: Copy>(from: S, on: &'static str, to: S) -> Transition<S> {
-    Transition { from, on, to }
-}
-
-/// Every transition of a server's link.
+/// Every way of a server's link.
 pub const LINK: &[Transition<LinkState>] = {
     use LinkState::{Accepted, Answered, Attached, Authenticating, Closed, Closing, LoggingIn, Querying};
+    const CLOSE: &str = "tell the reason, close";
+    const REFUSE: &str = "tell the result, close";
+    const AUTHENTICATE: &str = "ask the application about the credential";
     &[
-        row(Accepted, "query before login", Querying),
-        row(Querying, "the application answers", Answered),
-        row(Accepted, "login", Authenticating),
-        row(Answered, "login", Authenticating),
-        row(Authenticating, "the credential is good", LoggingIn),
-        row(Authenticating, "the credential is refused", Closing),
-        row(LoggingIn, "the place is free, or taken over", Attached),
-        row(LoggingIn, "the older login stays, or this one is stale", Closing),
-        row(Accepted, "violation, refused login, timeout, drain", Closing),
-        row(Querying, "violation, timeout, drain", Closing),
-        row(Answered, "violation, refused login, timeout, drain", Closing),
-        row(Attached, "violation, silence, overflow, log-off, kick, push-out, takeover, drain", Closing),
-        row(Accepted, "the transport is gone", Closed),
-        row(Querying, "the transport is gone", Closed),
-        row(Answered, "the transport is gone", Closed),
-        row(Authenticating, "the transport is gone", Closed),
-        row(LoggingIn, "the transport is gone", Closed),
-        row(Attached, "the transport is gone", Closed),
-        row(Closing, "the transport is gone", Closed),
+        way(Accepted, "question before login", Querying, "ask the application"),
+        way(Querying, "the application answers", Answered, "send the answer"),
+        way(Accepted, "login", Authenticating, AUTHENTICATE),
+        way(Answered, "login", Authenticating, AUTHENTICATE),
+        way(Authenticating, "the credential is good", LoggingIn, "ask the hub for the place"),
+        way(LoggingIn, "the place is free, or taken over", Attached, "send the welcome, then the session's frames"),
+        way(Accepted, "violation, login that cannot be, timeout, drain, close by the client", Closing, CLOSE),
+        way(Querying, "no time to answer, violation, timeout, drain, close by the client", Closing, CLOSE),
+        way(Answered, "violation, login that cannot be, timeout, drain, close by the client", Closing, CLOSE),
+        way(Authenticating, "the credential is refused", Closing, REFUSE),
+        way(Authenticating, "no time to judge, violation, timeout, drain, close by the client", Closing, CLOSE),
+        way(LoggingIn, "the older login stays, or a newer one is there", Closing, REFUSE),
+        way(LoggingIn, "violation, timeout, drain, close by the client", Closing, CLOSE),
+        way(
+            Attached,
+            "violation, silence, overflow, drain, close by the client",
+            Closing,
+            "let go of the session, close",
+        ),
+        way(Attached, "the session ended, or a newer link has it", Closing, CLOSE),
+        way(Accepted, "the transport is gone", Closed, "forget it"),
+        way(Querying, "the transport is gone", Closed, "forget it"),
+        way(Answered, "the transport is gone", Closed, "forget it"),
+        way(Authenticating, "the transport is gone", Closed, "forget it"),
+        way(LoggingIn, "the transport is gone", Closed, "forget it"),
+        way(Attached, "the transport is gone", Closed, "let go of the session"),
+        way(Closing, "the transport is gone", Closed, "forget it"),
     ]
 };
 
-/// Every transition of a server's session.
+/// Every way of a server's session.
 pub const SESSION: &[Transition<SessionState>] = {
     use SessionState::{Attached, Detached, Ended};
+    const TAKE_OVER: &str = "fence the older link, read the count, replay";
+    const END: &str = "tell whoever waits";
     &[
-        row(Attached, "the link ends for a reason that may reconnect", Detached),
-        row(Attached, "a newer link of the engine takes over", Attached),
-        row(Detached, "a newer link of the engine takes over", Attached),
-        row(Attached, "log-off, kick, push-out, fresh login of the engine, or a close that may not reconnect", Ended),
-        row(Detached, "the resume window ends, kick, push-out, or a fresh login of the engine", Ended),
+        way(Attached, "the link ends for a reason that may reconnect", Detached, "open the resume window"),
+        way(Attached, "a newer link of the engine takes over", Attached, TAKE_OVER),
+        way(Detached, "a newer link of the engine takes over", Attached, TAKE_OVER),
+        way(Attached, "log-off, kick, push-out, fresh login of the engine, close that may not reconnect", Ended, END),
+        way(Detached, "the resume window ends, kick, push-out, fresh login of the engine", Ended, END),
     ]
 };
+
+const fn way<S: Copy>(from: S, on: &'static str, to: S, rule: &'static str) -> Transition<S> {
+    Transition::new(from, on, to, rule)
+}
 
 pub(super) fn check_link(from: LinkState, to: LinkState) {
     debug_assert!(LINK.iter().any(|row| row.from == from && row.to == to), "link: {from:?} -> {to:?} is in no row");
@@ -96,3 +100,6 @@ pub(super) fn check_session(from: SessionState, to: SessionState) {
         "session: {from:?} -> {to:?} is in no row"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,4 +9,5 @@ pub mod lanes;
 pub mod pending;
 pub mod senders;
 pub mod timers;
+pub mod transition;
 pub mod transport;

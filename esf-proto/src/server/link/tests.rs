@@ -1,9 +1,7 @@
 use super::*;
 use crate::{
-    ids::InstanceId,
-    login::{Mode, ResumeSecret},
-    server::testing::{at, raw},
-    wire::{Credential, Flags},
+    server::testing::{at, login, raw, welcome},
+    wire::Flags,
 };
 use std::{string::ToString, vec, vec::Vec};
 
@@ -14,43 +12,6 @@ fn link_with(config: Config) -> (Link, Arc<Counters>) {
 
 fn link() -> Link {
     link_with(Config::default()).0
-}
-
-fn login() -> Login<'static> {
-    Login {
-        instance: InstanceId(7),
-        attempt: 1,
-        interactive: true,
-        takes_messages: true,
-        device: DeviceKind::PHONE,
-        heartbeat_ms: 5_000,
-        login_number: 0,
-        user: "ann",
-        credential: Credential { kind: CredentialKind::Password, bytes: b"secret" },
-        system_token: b"",
-        ticket: b"",
-        resume: None,
-    }
-}
-
-fn welcome(product: &str) -> Welcome<'_> {
-    Welcome {
-        mode: Mode::Fresh,
-        secret: ResumeSecret([1; 16]),
-        received: 0,
-        login_number: 1,
-        server_instance: InstanceId(900),
-        rights: Rights::NONE,
-        max_frame: 1 << 20,
-        window: 256 << 10,
-        resume_window_ms: 60_000,
-        heartbeat_limit_ms: 30_000,
-        max_blob: 0,
-        max_user_id: 64,
-        server_time_ms: 0,
-        product,
-        ticket: &[],
-    }
 }
 
 fn frame(link: &mut Link, now: u64, frame: &Frame<'_>) -> Option<RawFrame> {
