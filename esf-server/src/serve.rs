@@ -1,8 +1,8 @@
 //! `esf serve`: the server.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
 
-use esf_tokio::{Decision, LoginRequest, Rights, Server, ServerEvent, UserId};
+use esf_tokio::{Decision, LoginRequest, Rights, SHUT_DOWN_GRACE, Server, ServerEvent, UserId};
 use tracing::{debug, info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -12,9 +12,6 @@ use crate::{
     output,
     signals::Signals,
 };
-
-/// How long clients are given to leave.
-const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     if !args.open {
@@ -41,7 +38,7 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     signals.next().await;
     info!("draining");
     tokio::select! {
-        () = server.shut_down(GRACE) => {}
+        () = server.shut_down(SHUT_DOWN_GRACE) => {}
         () = signals.next() => return Err(Exit::new(Code::Interrupted, "stopped before all clients had left")),
     }
     tell_counters(&server);

@@ -85,7 +85,7 @@ struct Arrival<'a> {
 
 impl Arrival<'_> {
     fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|error| format!(r#"{{"event":"error","text":"{error}"}}"#))
+        serde_json::to_string(self).expect("texts and numbers always make JSON")
     }
 
     fn line(&self) -> String {
