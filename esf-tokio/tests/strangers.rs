@@ -286,6 +286,17 @@ fn one_connection_too_many_is_told_to_come_later() {
     let fourth = answer(scene.tcp(), b"");
     assert!(fourth.starts_with("HTTP/1.1 503 "), "{fourth}");
     assert_eq!(scene.counter("connections_refused"), 1);
+    // One that was upgraded elsewhere is past the 503: it is closed.
+    let elsewhere = scene.runtime.block_on(async {
+        let (mut here, there) = tokio::io::duplex(4096);
+        scene.server.serve_websocket(esf_tokio::io(there), Vec::new());
+        let mut answer = Vec::new();
+        soon(tokio::io::AsyncReadExt::read_to_end(&mut here, &mut answer)).await.expect("an answer, then the end");
+        answer
+    });
+    let code = CloseReason::ConnectionLimit.websocket_code().to_be_bytes();
+    assert!(elsewhere.windows(4).any(|bytes| bytes[0] == 0x88 && bytes[2..] == code), "{elsewhere:?}");
+    assert_eq!((scene.counter("connections_refused"), scene.counter("closed_connection_limit")), (2, 1));
     drop(third);
     scene.until(|| scene.server.stats().connections == 2);
     assert!(scene.websocket().can_write());

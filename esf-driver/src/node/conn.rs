@@ -96,6 +96,12 @@ impl Conn {
         self.settle(now);
     }
 
+    /// Closes the link for a reason of the caller's, such as too many connections.
+    pub fn close(&mut self, reason: CloseReason) {
+        self.link.close(reason);
+        self.let_go(self.clock);
+    }
+
     /// The session that it carries, once it is logged in.
     #[must_use]
     pub fn cell(&self) -> Option<&Arc<Cell>> {

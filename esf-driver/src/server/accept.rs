@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use esf_proto::time::Instant;
+use esf_proto::{close::CloseReason, time::Instant};
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::protocol::Role;
 
@@ -91,7 +91,7 @@ impl Shared {
         match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream))).await {
             Some(Ok(Some((stream, rest, Path::Esf)))) => {
                 // Boxed where it begins, so that the state of the handshake does not weigh on every link.
-                Box::pin(self.run_link(stream, rest, accepted)).await;
+                Box::pin(self.run_link(stream, rest, accepted, false)).await;
             }
             Some(Ok(None)) => {}
             Some(Err(error)) => tracing::debug!(?from, %error, "a connection ended before it was one"),
@@ -103,11 +103,15 @@ impl Shared {
         drop(connection);
     }
 
-    /// Runs the link of a WebSocket that was opened elsewhere.
+    /// Runs the link of a WebSocket that was opened elsewhere. If there are too many, it is told so and closed
+    /// (ESF-514).
     pub(super) async fn serve_websocket(self: Arc<Self>, stream: BoxStream, read_ahead: Vec<u8>) {
-        let (connection, _) = Connection::enter(&self);
+        let (connection, too_many) = Connection::enter(&self);
+        if too_many {
+            self.state.counters.refused(Refusal::Full);
+        }
         let accepted = self.runtime.now();
-        Box::pin(self.run_link(stream, read_ahead, accepted)).await;
+        Box::pin(self.run_link(stream, read_ahead, accepted, too_many)).await;
         drop(connection);
     }
 
@@ -147,8 +151,11 @@ impl Shared {
         let _ = within(&*self.runtime, REFUSAL, say).await;
     }
 
-    async fn run_link(self: &Arc<Self>, stream: BoxStream, rest: Vec<u8>, accepted: Instant) {
-        let endpoint = ServerEndpoint::new(self.clone(), accepted);
+    async fn run_link(self: &Arc<Self>, stream: BoxStream, rest: Vec<u8>, accepted: Instant, too_many: bool) {
+        let mut endpoint = ServerEndpoint::new(self.clone(), accepted);
+        if too_many {
+            endpoint.close(CloseReason::ConnectionLimit);
+        }
         let socket = Socket::new(Bridge::new(stream), rest, Role::Server, endpoint.max_message());
         let end = Link::new(socket, endpoint, self.runtime.clone(), self.coalesce).run().await;
         match end.fault {

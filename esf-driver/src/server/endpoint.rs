@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use esf_proto::{
+    close::CloseReason,
     failure::Failure,
     server::AppResponse,
     session::inbound::{IncomingQuery, Message, QueryToken},
@@ -46,6 +47,11 @@ impl ServerEndpoint {
             work: Arc::default(),
             dispatch: None,
         }
+    }
+
+    /// Closes the link before anything came on it.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        self.conn.close(reason);
     }
 
     /// Brings the application what came for it, and the link what the application says.

@@ -11,6 +11,7 @@ mod messages;
 mod push;
 mod requests;
 mod resume;
+mod rules;
 mod server_sends;
 mod takeover;
 mod window;
