@@ -12,6 +12,7 @@ use esf_proto::{
     server::{Config, Counters, Desk, DeskEvent, Outbox},
     session::budget::Budget,
     time::Instant,
+    wire::RawFrame,
 };
 
 use super::{
@@ -81,12 +82,7 @@ impl Node {
         body: &[u8],
         ttl: Duration,
     ) -> Result<MessageId, Failure> {
-        let mut desk = lock(&self.desk.desk);
-        let (id, frame) = desk.send_certainly(to, info_type, body, ttl)?;
-        // The desk stays locked, so that ids reach a receiver in their order.
-        self.hub().send(now, &frame, &Outboxes(self))?;
-        self.housekeeper.wake();
-        Ok(id)
+        self.ask(now, |desk| desk.send_certainly(to, info_type, body, ttl))
     }
 
     /// Asks a user's device; the answer comes from [`Node::poll_outcome`].
@@ -101,8 +97,17 @@ impl Node {
         body: &[u8],
         ttl: Duration,
     ) -> Result<MessageId, Failure> {
+        self.ask(now, |desk| desk.query(to, info_type, body, ttl))
+    }
+
+    fn ask(
+        &self,
+        now: Instant,
+        frame: impl FnOnce(&mut Desk) -> Result<(MessageId, RawFrame), Failure>,
+    ) -> Result<MessageId, Failure> {
+        // The desk stays locked, so that ids reach a receiver in their order.
         let mut desk = lock(&self.desk.desk);
-        let (id, frame) = desk.query(to, info_type, body, ttl)?;
+        let (id, frame) = frame(&mut desk)?;
         self.hub().send(now, &frame, &Outboxes(self))?;
         self.housekeeper.wake();
         Ok(id)

@@ -74,32 +74,28 @@ impl Desk {
     ///
     /// # Errors
     /// Those of [`Desk::send`].
-    pub fn send_certainly(
+    pub fn send_certainly<'a>(
         &mut self,
-        to: &To,
+        to: &'a To,
         info_type: u32,
-        body: &[u8],
+        body: &'a [u8],
         ttl: Duration,
     ) -> Result<(MessageId, RawFrame), Failure> {
-        let (id, ttl_ms) = (self.next_id(), millis(ttl));
-        let envelope = self.envelope(to, id.0)?;
-        Ok((id, self.frame(&Frame::Certain { envelope, ttl_ms, info_type, body })?))
+        self.numbered(to, ttl, |envelope, ttl_ms| Frame::Certain { envelope, ttl_ms, info_type, body })
     }
 
     /// A query with this time to live.
     ///
     /// # Errors
     /// Those of [`Desk::send`].
-    pub fn query(
+    pub fn query<'a>(
         &mut self,
-        to: &To,
+        to: &'a To,
         info_type: u32,
-        body: &[u8],
+        body: &'a [u8],
         ttl: Duration,
     ) -> Result<(MessageId, RawFrame), Failure> {
-        let (id, ttl_ms) = (self.next_id(), millis(ttl));
-        let envelope = self.envelope(to, id.0)?;
-        Ok((id, self.frame(&Frame::Query { envelope, ttl_ms, info_type, body })?))
+        self.numbered(to, ttl, |envelope, ttl_ms| Frame::Query { envelope, ttl_ms, info_type, body })
     }
 
     /// The next outcome, from the desk's outbox.
@@ -120,9 +116,17 @@ impl Desk {
         }
     }
 
-    fn next_id(&mut self) -> MessageId {
-        self.last_id += 1;
-        MessageId(self.last_id)
+    fn numbered<'a>(
+        &mut self,
+        to: &'a To,
+        ttl: Duration,
+        frame: impl FnOnce(Envelope<'a>, u32) -> Frame<'a>,
+    ) -> Result<(MessageId, RawFrame), Failure> {
+        let id = self.last_id + 1;
+        let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
+        let frame = self.frame(&frame(self.envelope(to, id)?, ttl_ms))?;
+        self.last_id = id;
+        Ok((MessageId(id), frame))
     }
 
     fn envelope<'a>(&self, to: &'a To, id: u64) -> Result<Envelope<'a>, Failure> {
@@ -141,8 +145,4 @@ impl Desk {
         }
         RawFrame::parse(bytes).map_err(|_| Failure::Internal)
     }
-}
-
-fn millis(ttl: Duration) -> u32 {
-    u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX)
 }
