@@ -7,13 +7,13 @@ use esf_proto::{
     close::CloseReason,
     hub::{Entry, Place, Stage as LoginStage},
     ids::SessionId,
-    login::{LoginCode, Mode, ResumeSecret},
+    login::{LoginCode, ResumeSecret},
     server::{
-        AppRequest, AppResponse, Generation, Link, LinkAction as CoreAction, LinkState, LoginClaim, NewSession,
-        Session, TakeOver,
+        AppRequest, AppResponse, Generation, Link, LinkAction as CoreAction, LinkState, LoginClaim, Placed, Session,
+        TakeOver,
     },
     time::Instant,
-    wire::{Frames, Welcome},
+    wire::Frames,
 };
 
 use super::{Cell, Node, ServerEvent, Stage, cell::LinkWaker, lock};
@@ -221,41 +221,18 @@ impl Conn {
     ) {
         cell.attach(generation, &self.waker);
         self.held = Some(Held { cell: cell.clone(), generation });
-        let config = &self.node.config;
-        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
-        let welcome = Welcome {
-            mode: if resumed.is_some() { Mode::Resumed } else { Mode::Fresh },
+        let placed = Placed {
+            resumed,
             secret,
-            received: resumed.unwrap_or(0),
             login_number: cell.look(|session| session.login_number()),
-            server_instance: self.node.instance,
-            rights: claim.rights,
-            max_frame: config.max_frame,
-            window: config.window,
-            resume_window_ms: millis(config.resume_window),
-            heartbeat_limit_ms: config.liveness_of(claim.heartbeat).map_or(0, millis),
-            max_blob: config.max_blob,
-            max_user_id: config.max_user_id,
-            server_time_ms: self.node.wall().0,
-            product: &config.product,
-            ticket: &[],
+            server: self.node.instance,
+            wall: self.node.wall(),
         };
-        self.link.handle_welcome(now, claim, welcome);
+        self.link.handle_placed(now, claim, placed);
     }
 
     fn new_cell(&self, claim: &LoginClaim, secret: ResumeSecret, entry: Entry) -> Arc<Cell> {
-        let new = NewSession {
-            id: entry.session,
-            origin: entry.origin,
-            engine: claim.engine.clone(),
-            attempt: claim.attempt,
-            rights: claim.rights,
-            takes_messages: claim.takes_messages,
-            login_number: entry.number,
-            secret,
-            server: self.node.instance,
-            dedupe: entry.dedupe,
-        };
+        let new = entry.session(claim, secret, self.node.instance);
         let (session, outbox) = Session::new(&self.node.config, &self.node.counters, &self.node.global, new);
         Cell::new(session, outbox)
     }

@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use super::{Hub, Login, Person};
 use crate::{
-    ids::{SessionId, UserId},
-    server::{LoginClaim, Relogin},
+    ids::{InstanceId, SessionId, UserId},
+    login::ResumeSecret,
+    server::{LoginClaim, NewSession, Relogin},
     session::dedupe::Dedupe,
     time::{Instant, UnixMillis},
 };
@@ -55,6 +56,25 @@ pub struct Entry {
     pub number: u64,
     /// What the engine has sent to the server before.
     pub dedupe: Dedupe,
+}
+
+impl Entry {
+    /// The session that is to be made for this login. `secret` is random.
+    #[must_use]
+    pub fn session(self, claim: &LoginClaim, secret: ResumeSecret, server: InstanceId) -> NewSession {
+        NewSession {
+            id: self.session,
+            origin: self.origin,
+            engine: claim.engine.clone(),
+            attempt: claim.attempt,
+            rights: claim.rights,
+            takes_messages: claim.takes_messages,
+            login_number: self.number,
+            secret,
+            server,
+            dedupe: self.dedupe,
+        }
+    }
 }
 
 /// How far a login has come when it asks for its place.

@@ -12,13 +12,13 @@ use super::{
 use crate::{
     close::CloseReason,
     failure::{Failure, Status},
-    ids::{DeviceKind, Engine, LinkId, UserId},
-    login::{CredentialKind, LoginCode, Rights},
+    ids::{DeviceKind, Engine, InstanceId, LinkId, UserId},
+    login::{CredentialKind, LoginCode, Mode, ResumeSecret, Rights},
     session::{
         timers::{TimerKind, Timers},
         transport::Transport,
     },
-    time::Instant,
+    time::{Instant, UnixMillis},
     wire::{DecodeError, Frame, Header, Login, LoginResult, PRELOGIN_MAX_FRAME, RawFrame, Resume, Welcome},
 };
 
@@ -38,6 +38,8 @@ pub struct Link {
     counters: Arc<Counters>,
     state: LinkState,
     timers: Timers,
+    /// The latest time that it was told.
+    now: Instant,
     heard: Instant,
     transport: Transport,
     liveness: Option<Duration>,
@@ -146,6 +148,21 @@ pub struct LoginClaim {
     pub heartbeat: Duration,
 }
 
+/// The place that a login got: what its welcome says beside the settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed {
+    /// Counted frames that the server has received, if the session goes on; `None` if it is a new one.
+    pub resumed: Option<u32>,
+    /// What resumes the session from now on.
+    pub secret: ResumeSecret,
+    /// The session's login number.
+    pub login_number: u64,
+    /// This life of the server.
+    pub server: InstanceId,
+    /// The time of day; 0 is not told.
+    pub wall: UnixMillis,
+}
+
 impl Link {
     /// A link that was accepted now. The login must be in within the login timeout.
     #[must_use]
@@ -159,6 +176,7 @@ impl Link {
             counters: counters.clone(),
             state: LinkState::Accepted,
             timers,
+            now,
             heard: now,
             transport: Transport::default(),
             liveness: None,
@@ -201,6 +219,7 @@ impl Link {
 
     /// A frame came. Gives it back if it is for the session.
     pub fn handle_frame(&mut self, now: Instant, frame: Result<RawFrame, DecodeError>) -> Option<RawFrame> {
+        let now = self.clock(now);
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
@@ -227,6 +246,7 @@ impl Link {
 
     /// What the transport has done since the link began.
     pub fn handle_transport(&mut self, now: Instant, transport: Transport) {
+        let now = self.clock(now);
         if matches!(self.state, LinkState::Closing | LinkState::Closed) {
             return;
         }
@@ -288,17 +308,34 @@ impl Link {
         }
     }
 
-    /// The hub gave the login its place: tells the client and lets the session's frames through.
-    pub fn handle_welcome(&mut self, now: Instant, claim: &LoginClaim, welcome: Welcome<'_>) {
+    /// The login has its place: tells the client and lets the session's frames through.
+    pub fn handle_placed(&mut self, now: Instant, claim: &LoginClaim, placed: Placed) {
+        let now = self.clock(now);
         if self.state != LinkState::LoggingIn {
             return;
         }
-        let welcome = Welcome { product: first_bytes(welcome.product, 255), ..welcome };
-        self.push(&Frame::LoginResult(LoginResult::Succeed(welcome)));
+        let config = self.config.clone();
+        self.liveness = config.liveness_of(claim.heartbeat);
+        self.push(&Frame::LoginResult(LoginResult::Succeed(Welcome {
+            mode: if placed.resumed.is_some() { Mode::Resumed } else { Mode::Fresh },
+            secret: placed.secret,
+            received: placed.resumed.unwrap_or(0),
+            login_number: placed.login_number,
+            server_instance: placed.server,
+            rights: claim.rights,
+            max_frame: config.max_frame,
+            window: config.window,
+            resume_window_ms: millis(config.resume_window),
+            heartbeat_limit_ms: self.liveness.map_or(0, millis),
+            max_blob: config.max_blob,
+            max_user_id: config.max_user_id,
+            server_time_ms: placed.wall.0,
+            product: first_bytes(&config.product, 255),
+            ticket: &[],
+        })));
         self.set_state(LinkState::Attached);
         self.timers.clear(TimerKind::Login);
         self.heard = now;
-        self.liveness = self.config.liveness_of(claim.heartbeat);
         self.admitted = true;
         if !self.config.ping_after.is_zero() {
             self.timers.set(TimerKind::Ping, now + self.config.ping_after);
@@ -319,8 +356,7 @@ impl Link {
         if matches!(self.state, LinkState::Closing | LinkState::Closed) {
             return;
         }
-        let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
-        self.push(&Frame::GoAway { retry_after_ms });
+        self.push(&Frame::GoAway { retry_after_ms: millis(retry_after) });
     }
 
     /// Closes the link for `reason`: told as a frame and as a WebSocket code. No-op if it is closing already.
@@ -335,6 +371,7 @@ impl Link {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock(now);
         while let Some((at, kind)) = self.timers.pop_due(now) {
             let late = now.since(at) > LATE;
             match kind {
@@ -516,14 +553,23 @@ impl Link {
         }
     }
 
+    fn clock(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
     fn set_state(&mut self, to: LinkState) {
         check_link(self.state, to);
         self.state = to;
     }
 }
 
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// As much of a text as fits into so many bytes.
-pub(super) fn first_bytes(text: &str, limit: usize) -> &str {
+fn first_bytes(text: &str, limit: usize) -> &str {
     let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     end.and_then(|end| text.get(..end)).unwrap_or_default()
 }

@@ -49,6 +49,8 @@ pub struct Session {
     attempt: u32,
     secret: ResumeSecret,
     old_secret: Option<ResumeSecret>,
+    /// The latest time that it was told.
+    now: Instant,
     until: Option<Instant>,
     turn: u64,
     close: Option<CloseReason>,
@@ -149,6 +151,7 @@ impl Session {
             attempt: new.attempt,
             secret: new.secret,
             old_secret: None,
+            now: Instant::ZERO,
             until: None,
             turn: 0,
             close: None,
@@ -275,6 +278,7 @@ impl Session {
 
     /// The link of this generation is gone and may come back: the resume window opens. No-op for a fenced link.
     pub fn detach(&mut self, now: Instant, generation: Generation) {
+        let now = self.clock(now);
         if self.is_held_by(generation) {
             let until = now + self.config.resume_window;
             self.until = Some(until);
@@ -287,6 +291,7 @@ impl Session {
     /// Ends the session: what was never handed out is `Offline`, what was and is not counted is `ConnectionLost`
     /// (ESF-221). Its link, if it has one, closes for `reason`.
     pub fn end(&mut self, now: Instant, reason: CloseReason, outbox: &mut Outbox) {
+        let now = self.clock(now);
         if self.state == SessionState::Ended {
             return;
         }
@@ -366,6 +371,7 @@ impl Session {
 
     /// A frame came on the link of this generation. A fenced link's frames change nothing.
     pub fn handle_frame(&mut self, now: Instant, generation: Generation, frame: RawFrame) {
+        let now = self.clock(now);
         if !self.is_held_by(generation) || self.close.is_some() {
             self.counters.fenced.add(1);
             return;
@@ -397,6 +403,7 @@ impl Session {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant, outbox: &mut Outbox) {
+        let now = self.clock(now);
         match self.state {
             SessionState::Attached => {
                 outbox.expire(now);
@@ -429,6 +436,7 @@ impl Session {
     /// The next frame for the link of this generation. What it gives is counted and kept until the client has it.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
+        let now = self.clock(now);
         if !self.is_held_by(generation) {
             return None;
         }
@@ -509,6 +517,12 @@ impl Session {
             }
             Err(error) => Err(error.close_reason()),
         }
+    }
+
+    /// Two links may tell their times in either order; it never goes back.
+    fn clock(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
     }
 
     fn change_window(&mut self, until: Option<Instant>) {

@@ -8,11 +8,11 @@ use crate::{
     failure::Failure,
     hub::{Entry, Hub, Party, Place, Reach, Stage, Whose},
     ids::{DeviceKind, Engine, InstanceId, SessionId, Source, UserId},
-    login::{CredentialKind, Mode, ResumeSecret, Rights},
-    server::{Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, NewSession, Outbox, Session},
+    login::{CredentialKind, ResumeSecret, Rights},
+    server::{Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, Outbox, Placed, Session},
     session::{budget::Budget, dedupe::Dedupe},
     time::{Instant, UnixMillis},
-    wire::{Address, Credential, Envelope, Flags, Frame, Header, Kind, Login, RawFrame, Welcome},
+    wire::{Address, Credential, Envelope, Flags, Frame, Header, Kind, Login, RawFrame},
 };
 
 pub(crate) const SERVER_ID: InstanceId = InstanceId(900);
@@ -80,22 +80,9 @@ pub(crate) fn claim(engine: &Engine) -> LoginClaim {
 pub(crate) fn alone(config: Config) -> (Session, Outbox) {
     let (config, counters) = (Arc::new(config), Arc::new(Counters::default()));
     let global = Arc::new(Budget::new(config.global_budget));
-    Session::new(&config, &counters, &global, new_session(&claim(&phone("ann")), 1, 1, Dedupe::default()))
-}
-
-fn new_session(claim: &LoginClaim, id: u64, number: u64, dedupe: Dedupe) -> NewSession {
-    NewSession {
-        id: SessionId(id),
-        origin: SessionId(id),
-        engine: claim.engine.clone(),
-        attempt: claim.attempt,
-        rights: claim.rights,
-        takes_messages: claim.takes_messages,
-        login_number: number,
-        secret: ResumeSecret([1; 16]),
-        server: SERVER_ID,
-        dedupe,
-    }
+    let claim = claim(&phone("ann"));
+    let entry = Entry { session: SessionId(1), origin: SessionId(1), number: 1, dedupe: Dedupe::default() };
+    Session::new(&config, &counters, &global, entry.session(&claim, ResumeSecret([1; 16]), SERVER_ID))
 }
 
 #[derive(Debug)]
@@ -152,8 +139,7 @@ impl Town {
     pub(crate) fn login(&mut self, claim: &LoginClaim, stage: Stage, silent: &[SessionId]) -> Place<Cell> {
         let (config, counters, global) = (&self.config, &self.counters, &self.global);
         self.hub.login(self.now, self.wall, claim, stage, silent, |entry: Entry| {
-            let new =
-                NewSession { origin: entry.origin, ..new_session(claim, entry.session.0, entry.number, entry.dedupe) };
+            let new = entry.session(claim, ResumeSecret([1; 16]), SERVER_ID);
             let (session, outbox) = Session::new(config, counters, global, new);
             Rc::new(Inner { session: RefCell::new(session), outbox: RefCell::new(outbox) })
         })
@@ -284,22 +270,6 @@ pub(crate) fn login() -> Login<'static> {
     }
 }
 
-pub(crate) fn welcome(product: &str) -> Welcome<'_> {
-    Welcome {
-        mode: Mode::Fresh,
-        secret: ResumeSecret([1; 16]),
-        received: 0,
-        login_number: 1,
-        server_instance: InstanceId(900),
-        rights: Rights::NONE,
-        max_frame: 1 << 20,
-        window: 256 << 10,
-        resume_window_ms: 60_000,
-        heartbeat_limit_ms: 30_000,
-        max_blob: 0,
-        max_user_id: 64,
-        server_time_ms: 0,
-        product,
-        ticket: &[],
-    }
+pub(crate) fn placed() -> Placed {
+    Placed { resumed: None, secret: ResumeSecret([1; 16]), login_number: 1, server: SERVER_ID, wall: UnixMillis(0) }
 }

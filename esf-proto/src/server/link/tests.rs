@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    server::testing::{at, login, raw, welcome},
+    server::testing::{at, login, placed, raw},
     wire::Flags,
 };
 use std::{string::ToString, vec, vec::Vec};
@@ -23,7 +23,7 @@ fn attached(config: Config) -> (Link, Arc<Counters>) {
     frame(&mut link, 0, &Frame::Login(login()));
     link.handle_response(AppResponse::Accept { rights: Rights::NONE });
     let claim = link.poll_login().unwrap();
-    link.handle_welcome(at(0), &claim, welcome("esf"));
+    link.handle_placed(at(0), &claim, placed());
     assert!(link.poll_transmit().is_some());
     (link, counters)
 }
@@ -53,18 +53,18 @@ fn a_login_is_judged_placed_and_welcomed() {
     link.handle_response(AppResponse::Accept { rights: Rights::KICK });
     let claim = link.poll_login().unwrap();
     assert_eq!((claim.rights, claim.heartbeat), (Rights::KICK, Duration::from_secs(5)));
-    link.handle_welcome(at(0), &claim, welcome("esf"));
+    link.handle_placed(at(0), &claim, placed());
     assert_eq!((link.max_frame(), link.max_message()), (1 << 20, (1 << 20) + (64 << 10)));
     assert!(frame(&mut link, 0, &Frame::Heartbeat { nonce: 1 }).is_some(), "for the session");
 }
 
 #[test]
 fn a_welcome_goes_out_whatever_the_product_is_called() {
-    let (mut link, _) = link_with(Config::default());
+    let (mut link, _) = link_with(Config { product: "ä".repeat(200), ..Config::default() });
     frame(&mut link, 0, &Frame::Login(login()));
     link.handle_response(AppResponse::Accept { rights: Rights::NONE });
     let claim = link.poll_login().unwrap();
-    link.handle_welcome(at(0), &claim, welcome(&"ä".repeat(200)));
+    link.handle_placed(at(0), &claim, placed());
     let frames = told(&mut link);
     let Ok(Frame::LoginResult(LoginResult::Succeed(welcome))) = frames[0].decode() else { panic!("a welcome") };
     assert_eq!(welcome.product, "ä".repeat(127));
@@ -184,6 +184,15 @@ fn bytes_that_stand_still_close_the_link_and_those_that_move_do_not() {
     assert_eq!(link.poll_left(), Some(CloseReason::ChannelOverflow));
     link.handle_transport(at(60_000), stuck(2));
     assert_eq!(link.poll_timeout(), None, "a closing link waits for nothing here");
+}
+
+#[test]
+fn time_that_goes_back_is_not_believed() {
+    let (mut link, _) = attached(Config { ping_after: Duration::ZERO, ..Config::default() });
+    link.handle_transport(at(20_000), read(1));
+    link.handle_transport(at(10_000), read(2));
+    link.handle_timeout(at(30_000));
+    assert_eq!(link.poll_timeout(), Some((at(50_000), TimerKind::Liveness)));
 }
 
 #[test]

@@ -242,6 +242,16 @@ fn a_session_without_a_link_ends_with_its_resume_window() {
     assert_eq!((town.hub.sessions(), town.counters.sessions_expired.get()), (0, 1));
 }
 
+#[test]
+fn time_that_goes_back_is_not_believed() {
+    let (mut session, mut outbox) = alone(Config::default());
+    session.handle_frame(at(20_000), FIRST, heartbeat(1));
+    session.detach(at(10_000), FIRST);
+    assert_eq!(session.poll_timeout(&outbox), Some((at(80_000), TimerKind::ResumeWindow)));
+    session.handle_timeout(at(70_000), &mut outbox);
+    assert_eq!(session.state(), SessionState::Detached);
+}
+
 // What a session held when it ended.
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{
     login::{ResumeSecret, Rights},
     server::{
         AppResponse, Config, Counters, Generation, Link, LoginClaim, Session,
-        testing::{alone, at, claim, login, phone, raw, welcome},
+        testing::{alone, at, claim, login, phone, placed, raw},
     },
     wire::{Flags, Frame, Resume},
 };
@@ -40,7 +40,7 @@ fn go(link: &mut Link, to: LinkState) {
         LoggingIn => link.handle_response(AppResponse::Accept { rights: Rights::NONE }),
         Attached => {
             let claim = link.poll_login().expect("a login that is to be placed");
-            link.handle_welcome(at(0), &claim, welcome("esf"));
+            link.handle_placed(at(0), &claim, placed());
         }
         Closing => link.close(CloseReason::GoingAway),
         Closed => link.handle_closed(None),
