@@ -48,3 +48,6 @@ impl Generation {
         Self { node: self.node, counter: self.counter.saturating_add(1) }
     }
 }
+
+#[cfg(test)]
+mod tests;
