@@ -314,6 +314,15 @@ impl World {
         self.engines[who.0].session.handle_link_closed(now, id, None);
     }
 
+    /// What is under way on links that the client gave up arrives.
+    pub fn late_arrives(&mut self, who: Who) {
+        for wire in self.links.iter_mut().filter(|((of, _), wire)| *of == who && wire.client_gone).map(|(_, wire)| wire)
+        {
+            (wire.hold_up, wire.pass_up) = (false, None);
+        }
+        self.run();
+    }
+
     /// The server learns that the client's newest given-up link is dead; what was under way on it is lost.
     pub fn server_learns(&mut self, who: Who) {
         let now = self.now;
@@ -337,7 +346,8 @@ impl World {
                 self.engines[who.0].session.handle_link_closed(now, *id, None);
             }
         }
-        self.links.clear();
+        // A link that the server had given up before stays silent, and its client does not know.
+        self.links.retain(|_, wire| !wire.client_gone);
         self.cells.clear();
         self.lives += 1;
         self.node = node(self.config.clone(), self.lives, &self.wall);

@@ -9,6 +9,7 @@ mod liveness;
 mod login;
 mod messages;
 mod push;
+mod random;
 mod requests;
 mod resume;
 mod rules;
