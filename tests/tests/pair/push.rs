@@ -256,10 +256,6 @@ fn an_older_login_that_resumes_while_it_is_asked_shows_life() {
 
 // Device kinds.
 
-fn on(name: &str, device: DeviceKind) -> Config {
-    Config { device, ..client_config(name) }
-}
-
 #[test]
 fn devices_that_exclude_each_other_push_each_other_out_and_others_stay() {
     let exclusive = vec![vec![DeviceKind::PHONE, DeviceKind::TABLET]];
