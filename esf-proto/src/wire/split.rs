@@ -6,13 +6,18 @@ use bytes::{Bytes, BytesMut};
 
 use super::{DecodeError, RawFrame, raw::frame_size};
 
+/// Frames under this size are copied by whoever keeps them for long.
+const COPY_BELOW: usize = 1024;
+
 /// The frames of one WebSocket message: one or more whole ones (ESF-018).
 ///
 /// After an error it ends. A message that is empty or ends within a frame is [`DecodeError::Truncated`]. The frames
-/// share the message's memory: whoever keeps a small one for long copies it first.
+/// share the message's memory: whoever keeps one under 1 KiB for long copies it first. A larger one that is less than
+/// a quarter of its message has memory of its own, so that nobody can make one frame that waits hold a whole message.
 #[derive(Clone)]
 pub struct Frames {
     left: Bytes,
+    whole: usize,
     max_frame: usize,
     ended: bool,
 }
@@ -21,7 +26,7 @@ impl Frames {
     /// Over `message`, in which a frame has at most `max_frame` bytes.
     #[must_use]
     pub const fn new(message: Bytes, max_frame: usize) -> Self {
-        Self { left: message, max_frame, ended: false }
+        Self { whole: message.len(), left: message, max_frame, ended: false }
     }
 }
 
@@ -33,12 +38,19 @@ impl Iterator for Frames {
             return None;
         }
         let frame = match whole_frame(&self.left, self.max_frame) {
-            Ok(Some(len)) => RawFrame::parse(self.left.split_to(len)),
+            Ok(Some(len)) => RawFrame::parse(self.take(len)),
             Ok(None) => Err(DecodeError::Truncated),
             Err(error) => Err(error),
         };
         self.ended = self.left.is_empty() || frame.is_err();
         Some(frame)
+    }
+}
+
+impl Frames {
+    fn take(&mut self, len: usize) -> Bytes {
+        let frame = self.left.split_to(len);
+        if len >= COPY_BELOW && len < self.whole / 4 { Bytes::copy_from_slice(&frame) } else { frame }
     }
 }
 

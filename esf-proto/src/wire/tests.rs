@@ -496,3 +496,16 @@ fn the_table_of_methods_has_each_number_once() {
     assert_eq!(built, ["Ping", "IsOnline", "MyDevices", "OnlineUsers", "Kick"]);
     assert_eq!(Method::from_u16(0), None);
 }
+
+#[test]
+fn a_frame_that_is_a_small_part_of_its_message_does_not_hold_the_message() {
+    let frame = |len| bare(0x90, 0, &vec![1; len]);
+    let within = |frame: &RawFrame, message: &Bytes| message.as_ptr_range().contains(&frame.bytes().as_ptr());
+    for (len, others, shared) in [(2_000, 0, true), (2_000, 5_000, true), (2_000, 7_000, false), (100, 7_000, true)] {
+        let message: Bytes = [frame(len), frame(others)].concat().into();
+        let frames: Vec<RawFrame> = Frames::new(message.clone(), usize::MAX).map(|frame| frame.unwrap()).collect();
+        assert_eq!(frames[0].bytes(), &frame(len));
+        assert_eq!(within(&frames[0], &message), shared, "{len} beside {others}");
+        assert!(within(&frames[1], &message) || others == 0);
+    }
+}
