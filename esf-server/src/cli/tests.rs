@@ -20,6 +20,17 @@ fn an_address_to_listen_on_may_be_written_as_a_url() {
 }
 
 #[test]
+fn without_an_address_it_is_the_one_of_the_protocol() {
+    // ESF-020.
+    let Ok(Command::Serve(serve)) = parse("esf serve --open") else { panic!("no command") };
+    assert_eq!(serve.listen, "127.0.0.1:4540");
+    let command = Cli::command();
+    let ping = command.find_subcommand("ping").expect("a command");
+    let url = ping.get_arguments().find(|argument| argument.get_id() == "url").expect("an argument");
+    assert_eq!(url.get_default_values(), ["ws://127.0.0.1:4540"]);
+}
+
+#[test]
 fn an_address_without_host_or_port_is_refused() {
     for text in ["", "4540", ":4540", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "wss://127.0.0.1:1"] {
         assert!(listen_address(text).is_err(), "{text}");

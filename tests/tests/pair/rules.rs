@@ -92,6 +92,37 @@ fn every_kind_is_relayed_as_the_very_bytes_that_came() {
 }
 
 #[test]
+fn an_engine_may_be_named_and_only_that_one_gets_it() {
+    let mut world = World::new();
+    let (mut ann, mut ben) = (joined(&mut world, "ann", 1), joined(&mut world, "ben", 2));
+    let mut phone = RawLink::open(&world, "ben", 3);
+    phone.engine.device = DeviceKind::PHONE;
+    phone.login(&mut world, LoginWith::default()).expect("a welcome");
+    phone.take_received();
+    let mut command = RawLink::open(&world, "ben", 4);
+    command.login(&mut world, LoginWith { takes_messages: false, ..LoginWith::default() }).expect("a welcome");
+    command.take_received();
+    let at = |device, instance| Address::Engine { user: "ben", device, instance: InstanceId(instance) };
+    let targets = [
+        (1, at(DeviceKind::SERVICE, 2), true),
+        (2, at(DeviceKind::SERVICE, 3), false),
+        (3, at(DeviceKind::PHONE, 2), false),
+        (4, at(DeviceKind::SERVICE, 4), false),
+    ];
+    let from = ann.engine.clone();
+    for (id, to, arrives) in targets {
+        let envelope = Envelope::new(to, Address::of_engine(&from), id);
+        let message = bytes_of(&Frame::Certain { envelope, ttl_ms: 9_000, info_type: 1, body: b"hi" });
+        ann.push(&mut world, message);
+        assert_eq!(arrived(&mut ben, &mut world).len(), usize::from(arrives), "message {id}");
+        assert_eq!(arrived(&mut phone, &mut world), [], "message {id}");
+        assert_eq!(arrived(&mut command, &mut world), [], "message {id}: it takes none");
+        let refused = if arrives { vec![] } else { vec![(Kind::Certain as u8, id, Failure::Offline)] };
+        assert_eq!(failures(&arrived(&mut ann, &mut world)), refused);
+    }
+}
+
+#[test]
 fn a_failure_of_a_receiver_is_told_by_the_server_under_the_same_number() {
     let mut world = World::new();
     let (mut ann, mut ben) = (joined(&mut world, "ann", 1), joined(&mut world, "ben", 2));
