@@ -210,7 +210,8 @@ fn an_attempt_that_is_not_above_the_last_is_refused_without_effect() {
 
 #[test]
 fn an_attempt_is_remembered_for_60_s_after_the_log_off() {
-    let mut world = World::new();
+    // Also where sessions wait for their clients less long than that.
+    let mut world = World::with_resume_window(Duration::from_secs(5));
     let mut first = RawLink::open(&world, "ann", 1);
     first.login(&mut world, LoginWith { attempt: 5, ..LoginWith::default() }).expect("a welcome");
     first.send(&mut world, &Frame::Close { reason: CloseReason::LoggedOff, text: "" });
