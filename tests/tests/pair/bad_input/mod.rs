@@ -2,6 +2,7 @@
 
 mod client;
 mod frames;
+mod garbage;
 mod identity;
 mod login;
 mod pace;
