@@ -15,24 +15,29 @@ impl<'a> Reader<'a> {
         Self { left: bytes }
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (front, left) = self.left.split_first_chunk().ok_or(DecodeError::Truncated)?;
         self.left = left;
         Ok(*front)
     }
 
+    #[inline]
     pub(super) fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array().map(u8::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn u16(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
@@ -46,12 +51,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (front, left) = self.left.split_at_checked(len).ok_or(DecodeError::Truncated)?;
         self.left = left;
         Ok(front)
     }
 
+    #[inline]
     pub(super) fn bytes8(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.u8()?;
         self.take(usize::from(len))
@@ -62,6 +69,7 @@ impl<'a> Reader<'a> {
         self.take(usize::from(len))
     }
 
+    #[inline]
     pub(super) fn str8(&mut self) -> Result<&'a str, DecodeError> {
         text(self.bytes8()?)
     }

@@ -147,7 +147,46 @@ kinds! {
     FileHashes = 0x35, Both;
 }
 
+/// Kinds as bits by their number, made from the rows: what the relay path asks for each frame.
+type Kinds = u64;
+
+const BUILT: Kinds = kinds_where(Property::Built);
+const WINDOWED: Kinds = kinds_where(Property::Windowed);
+const ANSWERS: Kinds = kinds_where(Property::Answer);
+const MAY_BE_VOLATILE: Kinds = kinds_where(Property::MayBeVolatile);
+
+#[derive(Clone, Copy)]
+enum Property {
+    Built,
+    Windowed,
+    Answer,
+    MayBeVolatile,
+}
+
+const fn kinds_where(property: Property) -> Kinds {
+    let (mut kinds, mut left) = (0, Kind::ALL);
+    while let [kind, rest @ ..] = left {
+        let row = kind.row();
+        let holds = match property {
+            Property::Built => row.built,
+            Property::Windowed => row.windowed,
+            Property::Answer => row.answer,
+            Property::MayBeVolatile => row.may_be_volatile,
+        };
+        if holds {
+            // A number above 63 does not compile.
+            kinds |= 1 << (*kind as u8);
+        }
+        left = rest;
+    }
+    kinds
+}
+
 impl Kind {
+    const fn is_in(self, kinds: Kinds) -> bool {
+        kinds >> (self as u8) & 1 == 1
+    }
+
     /// The name in PROTOCOL.md and in vectors.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -157,25 +196,25 @@ impl Kind {
     /// Whether this version speaks it. The others have a number only and are treated as unknown (ESF-010).
     #[must_use]
     pub const fn is_built(self) -> bool {
-        self.row().built
+        self.is_in(BUILT)
     }
 
     /// Whether it takes room in the receiver's window, unless the frame is volatile (ESF-203).
     #[must_use]
     pub const fn is_windowed(self) -> bool {
-        self.row().windowed
+        self.is_in(WINDOWED)
     }
 
     /// Whether it answers an engine: `to` is an engine or the server (ESF-016).
     #[must_use]
     pub const fn is_answer(self) -> bool {
-        self.row().answer
+        self.is_in(ANSWERS)
     }
 
     /// Whether it may be volatile (ESF-006).
     #[must_use]
     pub const fn may_be_volatile(self) -> bool {
-        self.row().may_be_volatile
+        self.is_in(MAY_BE_VOLATILE)
     }
 
     /// Who sends it.
