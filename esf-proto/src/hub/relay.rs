@@ -9,7 +9,7 @@ use crate::{
     server::{Copies, HubCommand, HubEvent, Open, SERVER},
     session::inbound::{IncomingQuery, QueryToken},
     time::{Instant, UnixMillis},
-    wire::{Address, Envelope, Flags, Frame, Kind, Method, RawFrame},
+    wire::{Address, Flags, Frame, Kind, Method, RawFrame, Route},
 };
 
 /// Whom a frame is for.
@@ -17,6 +17,14 @@ enum Targets<'a, H> {
     None,
     One(&'a Login<H>),
     Many(Vec<&'a Login<H>>),
+}
+
+/// A frame on its way, with what was read of it.
+struct Passing<'a> {
+    frame: &'a RawFrame,
+    kind: Kind,
+    to: Address<'a>,
+    id: u64,
 }
 
 impl<H: Clone> Hub<H> {
@@ -30,8 +38,8 @@ impl<H: Clone> Hub<H> {
         reach: &impl Reach<H>,
     ) -> Option<HubEvent> {
         match command {
-            HubCommand::Relay(frame) => {
-                let failure = self.relay(now, &party.sender(), &frame, reach).err()?;
+            HubCommand::Relay { frame, route } => {
+                let failure = self.relay(now, &party.sender(), &frame, &route, reach).err()?;
                 // A volatile message that found a queue busy is counted there, and that is all (ESF-326).
                 let dropped = frame.is_volatile() && failure == Failure::Busy;
                 (!dropped).then_some(HubEvent::TransmitFailed { frame, failure })
@@ -68,7 +76,8 @@ impl<H: Clone> Hub<H> {
     /// Why a plain message went nowhere.
     pub fn send(&self, now: Instant, frame: &RawFrame, reach: &impl Reach<H>) -> Result<(), Failure> {
         let server = Sender { session: SERVER, origin: SERVER, engine: None, outbox: Whose::Server };
-        self.relay(now, &server, frame, reach)
+        let envelope = frame.envelope().map_err(|_| Failure::Malformed)?;
+        self.relay(now, &server, frame, &Route::of(&envelope), reach)
     }
 
     /// A frame for clients. Fails for a plain message that went nowhere.
@@ -77,22 +86,24 @@ impl<H: Clone> Hub<H> {
         now: Instant,
         sender: &Sender<'_, H>,
         frame: &RawFrame,
+        route: &Route,
         reach: &impl Reach<H>,
     ) -> Result<(), Failure> {
         // The session has validated the frame; what does not fit here is dropped.
-        let (Some(kind), Ok(envelope)) = (frame.kind(), frame.envelope()) else { return Ok(()) };
+        let (Some(kind), Some(to)) = (frame.kind(), frame.address(route)) else { return Ok(()) };
+        let passing = Passing { frame, kind, to, id: route.id };
         match kind {
             Kind::Ack | Kind::Reply | Kind::Response | Kind::Failure => {
-                self.relay_answer(sender, frame, kind, &envelope, reach);
+                self.relay_answer(sender, &passing, reach);
             }
             Kind::Certain | Kind::Query | Kind::Request => {
-                let told = self.relay_open(now, sender, frame, kind, &envelope, reach);
+                let told = self.relay_open(now, sender, &passing, reach);
                 // A client has a timer of its own; the server's application learns what it has to learn here.
                 if sender.session == SERVER {
                     return told;
                 }
             }
-            _ => return self.relay_plain(now, sender, frame, kind, &envelope, reach),
+            _ => return self.relay_plain(now, sender, &passing, reach),
         }
         Ok(())
     }
@@ -101,16 +112,15 @@ impl<H: Clone> Hub<H> {
         &self,
         now: Instant,
         sender: &Sender<'_, H>,
-        frame: &RawFrame,
-        kind: Kind,
-        envelope: &Envelope<'_>,
+        passing: &Passing<'_>,
         reach: &impl Reach<H>,
     ) -> Result<(), Failure> {
+        let &Passing { frame, kind, to, .. } = passing;
         let offer = |login: &Login<H>| {
             reach.visit(Whose::Session(&login.handle), |outbox| outbox.offer(now, frame, kind, sender.session, None))
         };
-        let outcome = match self.targets(&envelope.to) {
-            Targets::None if matches!(envelope.to, Address::Group { .. }) => Err(Failure::NotAllowed),
+        let outcome = match self.targets(&to) {
+            Targets::None if matches!(to, Address::Group { .. }) => Err(Failure::NotAllowed),
             Targets::None => Err(Failure::Offline),
             Targets::One(login) => offer(login),
             // It fails when nobody's outbox took it.
@@ -119,7 +129,7 @@ impl<H: Clone> Hub<H> {
         match outcome {
             Ok(()) => self.counters.relayed.add(1),
             Err(failure) => {
-                self.refuse(sender, frame, envelope.id, kind, failure, reach);
+                self.refuse(sender, passing, failure, reach);
             }
         }
         if kind == Kind::EngineMessage && frame.flags().contains(Flags::ECHO) {
@@ -156,12 +166,11 @@ impl<H: Clone> Hub<H> {
         &self,
         now: Instant,
         sender: &Sender<'_, H>,
-        frame: &RawFrame,
-        kind: Kind,
-        envelope: &Envelope<'_>,
+        passing: &Passing<'_>,
         reach: &impl Reach<H>,
     ) -> Result<(), Failure> {
-        let refused = |failure| match self.refuse(sender, frame, envelope.id, kind, failure, reach) {
+        let &Passing { frame, kind, to, id } = passing;
+        let refused = |failure| match self.refuse(sender, passing, failure, reach) {
             true => Ok(()),
             false => Err(failure),
         };
@@ -170,13 +179,13 @@ impl<H: Clone> Hub<H> {
             Ok(Frame::Request { ttl_ms, method, .. }) => (ttl_ms, method == Method::Ping as u16),
             _ => return Ok(()),
         };
-        if !allowed || matches!(envelope.to, Address::Group { .. }) {
+        if !allowed || matches!(to, Address::Group { .. }) {
             return refused(Failure::NotAllowed);
         }
         if ttl_ms == 0 {
             return refused(Failure::TimedOut);
         }
-        let targets = match self.targets(&envelope.to) {
+        let targets = match self.targets(&to) {
             Targets::Many(mut logins) if kind != Kind::Certain => {
                 // A question goes to one device: the one that logged on last.
                 logins.pop().map_or(Targets::None, Targets::One)
@@ -187,8 +196,8 @@ impl<H: Clone> Hub<H> {
         let bytes = if kind == Kind::Certain { 0 } else { frame.len() };
         let entry = |copies| {
             reach.visit(sender.outbox, |outbox| {
-                let room = outbox.answer_room(envelope);
-                outbox.ask(Open::new(envelope.id, kind, copies, deadline, room, bytes))
+                let room = outbox.answer_room(&to);
+                outbox.ask(Open::new(id, kind, copies, deadline, room, bytes))
             })
         };
         // The entry is there before any copy is, since the answer may come from another thread at once.
@@ -200,7 +209,7 @@ impl<H: Clone> Hub<H> {
                 Ok(()) => self.counters.relayed.add(1),
                 Err(failure) => {
                     reach.visit(sender.outbox, |outbox| {
-                        outbox.copy_failed(envelope.id, login.origin, failure, false);
+                        outbox.copy_failed(id, login.origin, failure, false);
                     });
                 }
             }
@@ -220,15 +229,9 @@ impl<H: Clone> Hub<H> {
     }
 
     /// An ack, reply, response or failure goes to the engine that asked; its outbox knows whether it did.
-    fn relay_answer(
-        &self,
-        sender: &Sender<'_, H>,
-        frame: &RawFrame,
-        kind: Kind,
-        envelope: &Envelope<'_>,
-        reach: &impl Reach<H>,
-    ) {
-        let asker = match envelope.to {
+    fn relay_answer(&self, sender: &Sender<'_, H>, passing: &Passing<'_>, reach: &impl Reach<H>) {
+        let &Passing { frame, kind, to, id } = passing;
+        let asker = match to {
             Address::Engine { user, device, instance } => self.find_instance(user, device, instance),
             Address::Server { instance } if instance == self.server.0 => Some(Whose::Server),
             _ => None,
@@ -239,11 +242,11 @@ impl<H: Clone> Hub<H> {
         };
         reach.visit(asker, |outbox| match frame.decode() {
             Ok(Frame::Failure { code, .. }) => {
-                if !outbox.copy_failed(envelope.id, sender.origin, code, false) {
+                if !outbox.copy_failed(id, sender.origin, code, false) {
                     self.counters.answers_unasked.add(1);
                 }
             }
-            _ => outbox.answer(frame, kind, envelope.id, sender.origin),
+            _ => outbox.answer(frame, kind, id, sender.origin),
         });
     }
 
@@ -255,18 +258,19 @@ impl<H: Clone> Hub<H> {
             Frame::Query { ttl_ms, .. } | Frame::Request { ttl_ms, .. } => ttl_ms,
             _ => return None,
         };
+        let passing = Passing { frame, kind, to: envelope.to, id: envelope.id };
         if ttl_ms == 0 {
-            self.refuse(&party.sender(), frame, envelope.id, kind, Failure::TimedOut, reach);
+            self.refuse(&party.sender(), &passing, Failure::TimedOut, reach);
             return None;
         }
         let asked = reach.visit(Whose::Session(party.handle), |outbox| {
-            let room = outbox.answer_room(&envelope);
+            let room = outbox.answer_room(&envelope.to);
             let copies = Copies::One(SERVER);
             let deadline = self.deadline(now, ttl_ms);
             outbox.ask(Open::new(envelope.id, kind, copies, deadline, room, frame.len()))
         });
         if let Err(failure) = asked {
-            self.refuse(&party.sender(), frame, envelope.id, kind, failure, reach);
+            self.refuse(&party.sender(), &passing, failure, reach);
             return None;
         }
         match decoded {
@@ -286,15 +290,8 @@ impl<H: Clone> Hub<H> {
 
     /// Tells the sender of a frame that it went nowhere, if the frame is one that waits for an outcome; says whether
     /// it was told.
-    fn refuse(
-        &self,
-        sender: &Sender<'_, H>,
-        frame: &RawFrame,
-        id: u64,
-        kind: Kind,
-        failure: Failure,
-        reach: &impl Reach<H>,
-    ) -> bool {
+    fn refuse(&self, sender: &Sender<'_, H>, passing: &Passing<'_>, failure: Failure, reach: &impl Reach<H>) -> bool {
+        let &Passing { frame, kind, id, .. } = passing;
         match failure {
             Failure::Offline => self.counters.offline.add(1),
             Failure::NotAllowed => self.counters.not_allowed.add(1),

@@ -9,7 +9,7 @@ use crate::{
     session::dedupe::Dedupe,
     session::inbound::IncomingQuery,
     time::Instant,
-    wire::RawFrame,
+    wire::{RawFrame, Route},
 };
 
 /// The server itself as an end of a conversation; no session has this id.
@@ -20,7 +20,12 @@ pub const SERVER: SessionId = SessionId(0);
 #[derive(Debug)]
 pub enum HubCommand {
     /// A frame of this session's client for somebody else.
-    Relay(RawFrame),
+    Relay {
+        /// The frame.
+        frame: RawFrame,
+        /// Its route, read when it was validated.
+        route: Route,
+    },
     /// A query or request of this session's client to the server.
     Ask(RawFrame),
     /// A frame of the server for this session's own client; `charged` if its room was taken already.

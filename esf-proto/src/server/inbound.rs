@@ -11,7 +11,7 @@ use crate::{
         inbound::{Message, MessageKind},
     },
     time::UnixMillis,
-    wire::{Address, Envelope, Flags, Frame, Kind, RawFrame},
+    wire::{Address, Envelope, Flags, Frame, Kind, RawFrame, Route},
 };
 
 impl Session {
@@ -22,9 +22,9 @@ impl Session {
             Err(error) if error.is_skippable() => return self.refuse_unknown(&frame),
             Err(error) => return Err(error.close_reason()),
         };
-        if let Some(envelope) = decoded.envelope() {
-            self.check_from(envelope)?;
-        }
+        let Some(envelope) = decoded.envelope() else { return Err(CloseReason::InvalidMessage) };
+        self.check_from(envelope)?;
+        let route = Route::of(envelope);
         let to_server = |envelope: &Envelope<'_>| matches!(envelope.to, Address::Server { .. });
         match decoded {
             Frame::Send { envelope, info_type, body } if to_server(&envelope) => {
@@ -49,7 +49,7 @@ impl Session {
             Frame::Query { envelope, .. } | Frame::Request { envelope, .. } if to_server(&envelope) => {
                 self.commands.push_back(HubCommand::Ask(frame));
             }
-            _ => self.commands.push_back(HubCommand::Relay(frame)),
+            _ => self.commands.push_back(HubCommand::Relay { frame, route }),
         }
         Ok(())
     }

@@ -152,8 +152,8 @@ impl Outbox {
     }
 
     /// The room that an answer to `frame` of this client can need: an answer names both ends and carries two bytes.
-    pub(crate) fn answer_room(&self, envelope: &Envelope<'_>) -> usize {
-        64 + self.owner.user().map_or(0, |user| user.len()) + envelope.to.name().map_or(0, str::len)
+    pub(crate) fn answer_room(&self, to: &Address<'_>) -> usize {
+        64 + self.owner.user().map_or(0, |user| user.len()) + to.name().map_or(0, str::len)
     }
 
     /// The receiver `from` answers: `frame` goes out if this client asked `from` for it, else it is dropped and

@@ -169,6 +169,56 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// Where a routed frame goes and its number: what of an envelope its carrier needs, without the borrow. The name stays
+/// in the frame; [`RawFrame::address`](super::RawFrame::address) reads it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    to: Nameless,
+    name_len: u8,
+    /// The number that its sender gave it, or that it answers.
+    pub id: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nameless {
+    Server(u64),
+    User,
+    Device(DeviceKind),
+    Engine(DeviceKind, InstanceId),
+    Group,
+}
+
+impl Route {
+    /// The route of this envelope.
+    #[must_use]
+    pub fn of(envelope: &Envelope<'_>) -> Self {
+        let to = match envelope.to {
+            Address::Server { instance } => Nameless::Server(instance),
+            Address::User { .. } => Nameless::User,
+            Address::Device { device, .. } => Nameless::Device(device),
+            Address::Engine { device, instance, .. } => Nameless::Engine(device, instance),
+            Address::Group { .. } => Nameless::Group,
+        };
+        // A name in an address has at most 255 bytes, or it could not have been read.
+        let name_len = envelope.to.name().map_or(0, |name| u8::try_from(name.len()).unwrap_or(u8::MAX));
+        Self { to, name_len, id: envelope.id }
+    }
+
+    /// The address, with its name read from the payload that it was made of.
+    pub(super) fn address<'a>(&self, payload: &'a [u8]) -> Option<Address<'a>> {
+        // The `to` address opens the payload: its form, the length of the name, the name.
+        let name = payload.get(2..2 + usize::from(self.name_len));
+        let name = || core::str::from_utf8(name?).ok();
+        Some(match self.to {
+            Nameless::Server(instance) => Address::Server { instance },
+            Nameless::User => Address::User { user: name()? },
+            Nameless::Device(device) => Address::Device { user: name()?, device },
+            Nameless::Engine(device, instance) => Address::Engine { user: name()?, device, instance },
+            Nameless::Group => Address::Group { group: name()? },
+        })
+    }
+}
+
 /// A str8 that is not empty.
 pub(super) fn name<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     let name = reader.str8()?;

@@ -5,8 +5,8 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    DecodeError, Envelope, Extensions, Flags, Frame, HEADER_LEN, Header, Hop, Kind, TAG_SENDER_TIME, codec::Reader,
-    extensions, kind,
+    Address, DecodeError, Envelope, Extensions, Flags, Frame, HEADER_LEN, Header, Hop, Kind, Route, TAG_SENDER_TIME,
+    codec::Reader, extensions, kind,
 };
 
 /// Parts under this size are copied rather than shared when they are kept.
@@ -186,6 +186,12 @@ impl RawFrame {
             Some(_) => Err(DecodeError::Unbuilt(self.kind)),
             None => Err(DecodeError::Kind(self.kind)),
         }
+    }
+
+    /// Where the frame goes, by a route that was made of its own envelope; `None` for another frame's.
+    #[must_use]
+    pub fn address(&self, route: &Route) -> Option<Address<'_>> {
+        route.address(self.payload())
     }
 
     /// A part of this frame as `Bytes`: shared if `part` lies inside the frame, as what it decodes to does, copied

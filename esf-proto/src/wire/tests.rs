@@ -509,3 +509,24 @@ fn a_frame_that_is_a_small_part_of_its_message_does_not_hold_the_message() {
         assert!(within(&frames[1], &message) || others == 0);
     }
 }
+
+#[test]
+fn a_route_leads_back_to_the_address_of_its_frame_and_of_no_shorter_one() {
+    let forms = [
+        Address::Server { instance: 9 },
+        Address::User { user: "bob" },
+        Address::Device { user: "bob", device: DeviceKind::PHONE },
+        Address::Engine { user: "böb", device: DeviceKind::PHONE, instance: InstanceId(7) },
+        Address::Group { group: "all" },
+    ];
+    for to in forms {
+        let envelope = Envelope::new(to, ANNA, 5);
+        let bytes = Frame::Send { envelope, info_type: 1, body: b"x" }.to_bytes(Header::default()).unwrap();
+        let frame = RawFrame::parse(bytes).unwrap();
+        let route = Route::of(&frame.envelope().unwrap());
+        assert_eq!((frame.address(&route), route.id), (Some(to), 5));
+        let other = RawFrame::parse(Frame::Count { received: 0, taken: 0 }.to_bytes(Header::default()).unwrap());
+        let long = Route::of(&Envelope::new(Address::User { user: &"a".repeat(200) }, ANNA, 0));
+        assert_eq!(other.unwrap().address(&long), None);
+    }
+}
