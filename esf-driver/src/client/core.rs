@@ -198,6 +198,7 @@ impl Shared {
 
     pub(super) async fn settled(&self) -> Result<(), CallError> {
         let lost = self.look(|core| core.lost_sessions);
+        self.command(Session::hurry_count);
         self.wait_for(|core| match core.closed() {
             Some(_) => Some(Err(CallError::Failed(Failure::ConnectionLost))),
             _ if core.lost_sessions != lost => Some(Err(CallError::Failed(Failure::ConnectionLost))),

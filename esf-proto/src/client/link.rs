@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// Asks for a sign of life. If one is awaited already, that wait goes on.
-    fn beat(&mut self) {
+    pub(super) fn beat(&mut self) {
         if let Some(link) = &mut self.link {
             link.heartbeat_now = true;
         }

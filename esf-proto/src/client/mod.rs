@@ -75,6 +75,8 @@ pub struct Session {
     state: State,
     timers: Timers,
     backoff: Backoff,
+    /// Somebody waits until the server has counted everything.
+    count_wanted: bool,
     stats: Stats,
 
     /// The present link; a frame or an end of any other is a no-op.
@@ -116,6 +118,7 @@ impl Session {
             state: State::Connecting,
             timers: Timers::default(),
             backoff: Backoff::new(config.retry, seed.jitter),
+            count_wanted: false,
             stats: Stats::default(),
             link: None,
             last_link: 0,
@@ -290,6 +293,13 @@ impl Session {
         let waiting: usize =
             [Lane::Interactive, Lane::Message, Lane::Volatile].map(|lane| self.lanes.len(lane)).iter().sum();
         waiting + self.hop.uncounted()
+    }
+
+    /// Asks the server to count at once what was handed out, instead of within its 100 ms: a heartbeat follows the last
+    /// frame that waits, since its answer brings the count (ESF-207). Watch [`uncounted_frames`](Self::uncounted_frames).
+    pub fn hurry_count(&mut self, now: Instant) {
+        self.tick(now);
+        self.count_wanted = true;
     }
 
     /// Operations that have no outcome yet.

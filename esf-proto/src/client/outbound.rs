@@ -97,7 +97,20 @@ impl Session {
     }
 
     fn next_of_session(&mut self) -> Option<Bytes> {
-        self.next_count().or_else(|| self.next_heartbeat()).or_else(|| self.next_replay()).or_else(|| self.next_new())
+        self.next_count()
+            .or_else(|| self.next_heartbeat())
+            .or_else(|| self.next_replay())
+            .or_else(|| self.next_new())
+            .or_else(|| self.next_hurry())
+    }
+
+    /// The heartbeat that brings the count of what just went out, once all of it did.
+    fn next_hurry(&mut self) -> Option<Bytes> {
+        if !self.lanes.is_empty() || !core::mem::take(&mut self.count_wanted) || self.hop.uncounted() == 0 {
+            return None;
+        }
+        self.beat();
+        self.next_heartbeat()
     }
 
     fn next_count(&mut self) -> Option<Bytes> {

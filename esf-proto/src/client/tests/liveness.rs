@@ -164,3 +164,16 @@ fn timers_never_spin_even_if_nothing_can_be_sent() {
     hand.certainly("x");
     hand.pass(secs(200));
 }
+
+#[test]
+fn a_hurried_count_is_asked_for_after_the_last_frame_that_waits_and_once() {
+    let mut hand = Hand::online();
+    hand.session.hurry_count(hand.now);
+    assert_eq!(hand.sent_kinds(), [], "everything is counted");
+    hand.certainly("one");
+    hand.certainly("two");
+    hand.session.hurry_count(hand.now);
+    assert_eq!(hand.sent_kinds(), [Kind::Certain, Kind::Certain, Kind::Heartbeat]);
+    hand.certainly("three");
+    assert_eq!(hand.sent_kinds(), [Kind::Certain], "asked once");
+}
