@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use crate::ids::DeviceKind;
+use crate::{ids::DeviceKind, session::lanes::cost};
 
 /// What happens when a user logs in with a device kind that is logged on already, from another engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,7 +95,7 @@ impl Config {
     /// What a session may hold: the setting, but never less than two of the largest frames.
     #[must_use]
     pub fn session_budget(&self) -> usize {
-        self.budget.max(2 * self.max_frame as usize)
+        self.budget.max(2 * cost(self.max_frame as usize))
     }
 
     /// Whether two logins of one user with these device kinds cannot be on together.

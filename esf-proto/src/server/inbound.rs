@@ -9,10 +9,14 @@ use crate::{
     session::{
         dedupe::Verdict,
         inbound::{Message, MessageKind},
+        lanes::cost,
     },
     time::UnixMillis,
     wire::{Address, Envelope, Flags, Frame, Kind, RawFrame, Route},
 };
+
+/// What a message for the server's application takes beside its bytes.
+const MESSAGE_COST: usize = 128;
 
 impl Session {
     /// A routed frame: a wrong `from` closes the link, whatever the kind (ESF-501).
@@ -65,7 +69,7 @@ impl Session {
         }
         let (to, from) = self.answer_addresses();
         let ack = Frame::Ack { envelope: Envelope::new(to, from, id) };
-        let bytes = ack.encoded_len();
+        let bytes = cost(ack.encoded_len());
         // Room for the ack first: a message is not run that could not be acknowledged.
         if !self.budget.charge(bytes) {
             self.counters.busy.add(1);
@@ -100,7 +104,8 @@ impl Session {
     }
 
     /// Queues a message for the server's application, or refuses it.
-    fn accept(&mut self, message: Message, cost: usize) -> Result<(), Failure> {
+    fn accept(&mut self, message: Message, len: usize) -> Result<(), Failure> {
+        let cost = MESSAGE_COST + len;
         let room = self.inbox.is_empty() || self.inbox_bytes + cost <= self.config.queue;
         if !room || !self.budget.charge(cost) {
             self.counters.busy.add(1);

@@ -15,7 +15,7 @@ use crate::{
     session::{
         budget::Budget,
         inbound::QueryToken,
-        lanes::{Lane, Lanes, Queued, VOLATILE_LIMIT},
+        lanes::{Lane, Lanes, Queued, VOLATILE_LIMIT, cost},
     },
     time::Instant,
     wire::{Address, EncodeError, Envelope, Frame, Header, Kind, RawFrame},
@@ -90,31 +90,31 @@ impl Outbox {
         if self.ended {
             return Err(Failure::Offline);
         }
-        let cost = frame.len();
+        let len = frame.len();
         if kind.is_windowed() && !frame.is_windowed() {
             return self.offer_volatile(frame, source);
         }
         let is_query = matches!(kind, Kind::Query | Kind::Request);
-        if !self.admit(source, is_query, cost) {
+        if !self.admit(source, is_query, len) {
             // What expired here, while the client was away or slow, makes room.
             self.withdraw_expired(now);
-            if !self.admit(source, is_query, cost) {
+            if !self.admit(source, is_query, len) {
                 return Err(self.busy());
             }
         }
         let lane = if is_query { Lane::Interactive } else { Lane::Message };
         if is_query {
             self.queued_queries += 1;
-            self.queued_query_bytes += cost;
+            self.queued_query_bytes += len;
         }
-        self.push(lane, Queued { frame: frame.bytes().clone(), deadline, cost, tag: source.0 });
+        self.push(lane, Queued { frame: frame.bytes().clone(), deadline, cost: cost(len), tag: source.0 });
         Ok(())
     }
 
     /// A frame that the server makes for this client without having kept room for it: dropped and counted when full.
     /// Unless its room was charged before.
     pub(crate) fn tell(&mut self, frame: Bytes, charged: bool) -> bool {
-        let cost = frame.len();
+        let cost = cost(frame.len());
         if !(charged || self.budget.charge(cost)) {
             self.counters.answers_dropped.add(1);
             return false;
@@ -153,7 +153,7 @@ impl Outbox {
 
     /// The room that an answer to `frame` of this client can need: an answer names both ends and carries two bytes.
     pub(crate) fn answer_room(&self, to: &Address<'_>) -> usize {
-        64 + self.owner.user().map_or(0, |user| user.len()) + to.name().map_or(0, str::len)
+        cost(64) + self.owner.user().map_or(0, |user| user.len()) + to.name().map_or(0, str::len)
     }
 
     /// The receiver `from` answers: `frame` goes out if this client asked `from` for it, else it is dropped and
@@ -169,7 +169,7 @@ impl Outbox {
             self.counters.answers_unasked.add(1);
             return;
         };
-        let more = frame.len().saturating_sub(open.room);
+        let more = cost(frame.len()).saturating_sub(open.room);
         if more > 0 && !self.budget.charge(more) {
             self.counters.busy.add(1);
             self.fail(&open, Failure::Busy);
@@ -261,8 +261,8 @@ impl Outbox {
     }
 
     fn offer_volatile(&mut self, frame: &RawFrame, source: SessionId) -> Result<(), Failure> {
-        let cost = frame.len();
-        let refused = self.lanes.refuses_volatile(cost) || self.has_half_of_volatile(source, cost);
+        let (len, cost) = (frame.len(), cost(frame.len()));
+        let refused = self.lanes.refuses_volatile(len) || self.has_half_of_volatile(source, len);
         if refused || !self.budget.charge(cost) {
             self.counters.volatile_dropped.add(1);
             return Err(Failure::Busy);
@@ -272,18 +272,18 @@ impl Outbox {
     }
 
     /// Whether this frame would give its source more than half of the volatile lane.
-    fn has_half_of_volatile(&self, source: SessionId, cost: usize) -> bool {
+    fn has_half_of_volatile(&self, source: SessionId, len: usize) -> bool {
         const HALF: usize = VOLATILE_LIMIT / 2;
         let of_source = || self.lanes.iter(Lane::Volatile).filter(|queued| queued.tag == source.0);
-        self.lanes.volatile_bytes() + cost > HALF
-            && of_source().map(|queued| queued.cost).sum::<usize>() + cost > HALF.max(cost)
+        self.lanes.volatile_bytes() + len > HALF
+            && of_source().map(|queued| queued.frame.len()).sum::<usize>() + len > HALF.max(len)
     }
 
     /// Charges for a frame of another source if there is room for it.
-    fn admit(&mut self, source: SessionId, is_query: bool, cost: usize) -> bool {
-        let query_bytes = self.config.max_open_query_bytes.max(cost);
+    fn admit(&mut self, source: SessionId, is_query: bool, len: usize) -> bool {
+        let query_bytes = self.config.max_open_query_bytes.max(len);
         if is_query
-            && (self.queued_queries >= self.config.max_open_queries || self.queued_query_bytes + cost > query_bytes)
+            && (self.queued_queries >= self.config.max_open_queries || self.queued_query_bytes + len > query_bytes)
         {
             return false;
         }
@@ -293,7 +293,7 @@ impl Outbox {
             let of_others = waiting.filter(|queued| queued.tag != ANSWER);
             of_others.map(|queued| (SessionId(queued.tag), queued.cost))
         };
-        let queued = self.budget.used();
+        let (cost, queued) = (cost(len), self.budget.used());
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
             return false;
         }
@@ -348,7 +348,7 @@ impl Outbox {
         self.shares.remove(SessionId(queued.tag), queued.cost);
         if lane == Lane::Interactive {
             self.queued_queries = self.queued_queries.saturating_sub(1);
-            self.queued_query_bytes = self.queued_query_bytes.saturating_sub(queued.cost);
+            self.queued_query_bytes = self.queued_query_bytes.saturating_sub(queued.frame.len());
         }
     }
 

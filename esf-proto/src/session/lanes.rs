@@ -9,6 +9,14 @@ use crate::time::Instant;
 /// What may wait in the volatile lane.
 pub(crate) const VOLATILE_LIMIT: usize = 64 * 1024;
 
+/// What a waiting frame takes beside its bytes: its place in a lane, and in the replay window after that.
+const PLACE: usize = 64;
+
+/// What a frame of `len` bytes costs in a server's budget: small frames must not make a session larger than it says.
+pub(crate) const fn cost(len: usize) -> usize {
+    len + PLACE
+}
+
 /// The class of a waiting frame; earlier ones are handed out first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {

@@ -24,7 +24,7 @@ fn what_is_offered_is_charged_and_released_by_whoever_takes_it() {
     let (mut outbox, budget, _) = outbox(small());
     let frame = plain(&phone("bob"), to("ann"), Flags::default(), 0, b"hello");
     offer(&mut outbox, 0, &frame, BOB, None).unwrap();
-    assert_eq!(budget.used(), frame.len());
+    assert_eq!(budget.used(), cost(frame.len()));
     assert!(outbox.take_wake(), "its link has work");
     assert_eq!(outbox.take(at(0)), Some(frame.into_bytes()));
     assert_eq!(budget.used(), 0);
@@ -66,7 +66,7 @@ fn queries_that_expired_make_room_for_others() {
     }
     assert_eq!(offer(&mut outbox, 0, &frame, EVE, Some(10)), Err(Failure::Busy));
     // A full budget lets go of what expired.
-    let message = plain(&phone("eve"), to("ann"), Flags::default(), 0, &body(900));
+    let message = plain(&phone("eve"), to("ann"), Flags::default(), 0, &body(850));
     for source in [4, 5, 6] {
         offer(&mut outbox, 10, &message, SessionId(source), None).unwrap();
     }
@@ -168,7 +168,7 @@ fn the_end_gives_everything_back_and_lets_nothing_in() {
     assert_eq!(offer(&mut outbox, 0, &frame, BOB, None), Err(Failure::Offline));
     assert_eq!(ask(&mut outbox, 2, Kind::Certain, 10), Err(Failure::Offline));
     outbox.tell(frame.bytes().clone(), false);
-    assert!(budget.charge(frame.len()));
+    assert!(budget.charge(cost(frame.len())));
     outbox.tell(frame.into_bytes(), true);
     assert_eq!((budget.used(), counters.answers_dropped.get()), (0, 2));
 }

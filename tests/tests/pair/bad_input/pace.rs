@@ -100,7 +100,7 @@ fn a_deaf_peer_makes_no_queue_of_answers() {
         scene.mallory.push_only(&scene.world, many(&heartbeats));
         scene.mallory.push_only(&scene.world, many(&unknown));
     }
-    assert!(scene.world.node.held_bytes() <= 2 * KIB * KIB);
+    assert!(scene.world.node.held_bytes() <= scene.world.node.config().session_budget());
     assert!(scene.world.counter("answers_dropped") > 0);
     scene.mallory.reads = true;
     scene.mallory.pump(&mut scene.world);
