@@ -1,10 +1,11 @@
 //! What can be typed after `esf`.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use esf_tokio::{DeviceKind, UserId};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use std::path::PathBuf;
 
-use crate::exit;
+use clap::{Args, Parser, Subcommand};
+use esf_tokio::{DeviceKind, UserId};
+
+use crate::{config::Given, exit};
 
 /// Where `esf serve` listens and where the other commands connect to, if nothing else is said.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:4540";
@@ -22,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a server
     Serve(Serve),
+    /// Check, show or explain the settings of a server
+    Config(Config),
     /// Print what arrives, a line for each thing, until stopped
     Listen(Listen),
     /// Send a message
@@ -40,30 +43,38 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The address and port to listen on; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADDRESS, value_parser = listen_address)]
-    pub(crate) listen: String,
-    /// Let everybody in under any name, without a credential; only for connections from this machine
-    #[arg(long)]
-    pub(crate) open: bool,
-    /// A user with the rights to kick and to list; may be repeated
-    #[arg(long = "admin", value_name = "NAME", value_parser = user_id)]
-    pub(crate) admins: Vec<UserId>,
-    /// An Origin whose web pages may connect, beside those of this machine; may be repeated
-    #[arg(long = "allow-origin", value_name = "ORIGIN")]
-    pub(crate) origins: Vec<String>,
-    /// What to log: off, error, warn, info, debug or trace, also by module as in info,esf_driver=debug
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_level)]
-    pub(crate) log: String,
-    /// How to log
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub(crate) log_format: LogFormat,
+    /// The file with the settings; without it ./esf.toml or /etc/esf/esf.toml, if there is one
+    #[arg(long, env = "ESF_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: Given,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read the settings as `esf serve` would, and say what is wrong with them
+    Check {
+        /// The file; without it that of ESF_CONFIG, ./esf.toml or /etc/esf/esf.toml
+        #[arg(env = "ESF_CONFIG")]
+        file: Option<PathBuf>,
+        /// Also print each value that is not the default, and where it came from
+        #[arg(long)]
+        origins: bool,
+    },
+    /// Print every setting as `esf serve` would use it, in the form of a file
+    Show {
+        /// The file; without it that of ESF_CONFIG, ./esf.toml or /etc/esf/esf.toml
+        #[arg(env = "ESF_CONFIG")]
+        file: Option<PathBuf>,
+    },
+    /// Print an example file: every key, with its default and what it means
+    Example,
 }
 
 /// Which server, and as whom.
@@ -161,25 +172,8 @@ pub(crate) struct Chat {
 }
 
 /// How long a name may be is the server's to say; here only what no server takes is refused.
-fn user_id(text: &str) -> Result<UserId, String> {
+pub(crate) fn user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text, u8::MAX).map_err(|error| error.to_string())
-}
-
-fn listen_address(text: &str) -> Result<String, String> {
-    let address = text.strip_prefix("ws://").unwrap_or(text).trim_end_matches('/');
-    let parts = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
-    match parts.map(|(_, port)| port.parse::<u16>()) {
-        Some(Ok(_)) => Ok(address.to_owned()),
-        _ => Err(format!("an address looks like {DEFAULT_ADDRESS}")),
-    }
-}
-
-fn log_level(text: &str) -> Result<String, String> {
-    // A word that is no level would be taken as the name of a module, and nothing would be logged.
-    if let Some(word) = text.split(',').find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err()) {
-        return Err(format!("`{word}` is no level: use off, error, warn, info, debug or trace"));
-    }
-    text.parse::<EnvFilter>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn device_kind(text: &str) -> Result<DeviceKind, String> {

@@ -1,6 +1,7 @@
 //! The client commands, one file each.
 
 pub(crate) mod chat;
+pub(crate) mod config;
 pub(crate) mod kick;
 pub(crate) mod listen;
 pub(crate) mod online;

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use esf_tokio::{CallError, CloseReason, ConnectError, Ended, Failure, LoginCode, SendError};
 
+use crate::config::Problem;
+
 /// The exit codes of `esf`; docs/CLI.md has the same table. 0 is for an outcome that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -26,6 +28,7 @@ pub(crate) enum Code {
     OutputClosed = 15,
     WillNotServe = 16,
     CannotListen = 17,
+    Misconfigured = 18,
     Interrupted = 130,
 }
 
@@ -49,6 +52,7 @@ const MEANINGS: &[(u8, &str)] = &[
     (Code::OutputClosed as u8, "nobody reads standard output any more"),
     (Code::WillNotServe as u8, "serve: it would not be safe, or needs accounts"),
     (Code::CannotListen as u8, "serve: the address cannot be listened on"),
+    (Code::Misconfigured as u8, "the configuration is wrong"),
     (Code::Interrupted as u8, "stopped by a signal before the outcome"),
 ];
 
@@ -80,6 +84,11 @@ impl Exit {
 
     pub(crate) fn interrupted() -> Self {
         Self::new(Code::Interrupted, "stopped before the outcome was known")
+    }
+
+    /// The settings cannot be used.
+    pub(crate) fn of_config(problem: &Problem) -> Self {
+        Self::new(if problem.is_of_flag() { Code::Usage } else { Code::Misconfigured }, problem.to_string())
     }
 
     /// Nobody is there to read a reason: `esf listen | head` ends like this.

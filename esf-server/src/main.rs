@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod config;
 mod connect;
 mod exit;
 mod output;
@@ -40,6 +41,7 @@ fn run(command: Command) -> Result<(), Exit> {
     runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
+            Command::Config(args) => commands::config::run(args.command),
             Command::Listen(args) => commands::listen::run(args).await,
             Command::Send(args) => commands::send::run(args).await,
             Command::Query(args) => commands::query::run(args).await,

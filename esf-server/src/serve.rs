@@ -1,37 +1,43 @@
 //! `esf serve`: the server.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, io, net::SocketAddr};
 
 use esf_tokio::{Decision, LoginRequest, Rights, SHUT_DOWN_GRACE, Server, ServerEvent, UserId};
 use tracing::{debug, info, warn};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
-    cli::{self, DEFAULT_ADDRESS, LogFormat},
+    cli::{self, DEFAULT_ADDRESS},
+    config::{self, Listen, Loaded, LogFormat, Sources},
     exit::{Code, Exit},
     output,
     signals::Signals,
 };
 
 pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
-    if !args.open {
+    let sources = Sources::of_process(args.config, args.settings);
+    let loaded = sources.load().map_err(|problem| Exit::of_config(&problem))?;
+    let settings = &loaded.settings;
+    if !settings.open {
         return Err(Exit::new(
             Code::WillNotServe,
             "a server that checks who logs in needs accounts, which this version does not have; \
              `esf serve --open` lets everybody in who is on this machine",
         ));
     }
-    let addresses = loopback_only(&args.listen).await?;
-    log(&args.log, args.log_format);
+    let addresses = loopback_only(&settings.listen).await?;
+    log(&settings.log);
+    tell_sources(&loaded);
     // Before anybody knows that there is a server to be stopped.
     let mut signals = Signals::new()?;
 
-    let mut builder = esf_tokio::server().authenticator(open_to_all(args.admins));
-    for origin in args.origins {
-        builder = builder.allow_origin(&origin);
+    let admins = settings.admins.iter().map(|name| name.0.clone()).collect();
+    let mut builder =
+        esf_tokio::server().authenticator(open_to_all(admins)).max_connections(settings.limits.connections);
+    for origin in &settings.allow_origins {
+        builder = builder.allow_origin(origin);
     }
     let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
-    let address = listen(&server, &args.listen, &addresses).await?;
+    let address = listen(&server, &settings.listen, &addresses).await?;
     tokio::spawn(log_events(server.clone()));
     greet(address);
 
@@ -45,11 +51,22 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Says which file counts, and what is odd.
+fn tell_sources(loaded: &Loaded) {
+    match &loaded.file {
+        Some(file) => debug!(file = %file.display(), "settings were read"),
+        None => debug!("there is no file with settings"),
+    }
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+}
+
 /// Without credentials, anybody who can connect can be anybody: so only this machine may.
-async fn loopback_only(address: &str) -> Result<Vec<SocketAddr>, Exit> {
+async fn loopback_only(address: &Listen) -> Result<Vec<SocketAddr>, Exit> {
     let cannot = |reason: String| Exit::new(Code::CannotListen, format!("cannot listen on {address}: {reason}"));
     let addresses: Vec<SocketAddr> =
-        tokio::net::lookup_host(address).await.map_err(|error| cannot(error.to_string()))?.collect();
+        tokio::net::lookup_host(address.as_str()).await.map_err(|error| cannot(error.to_string()))?.collect();
     if addresses.is_empty() {
         return Err(cannot("it has no address".into()));
     }
@@ -66,8 +83,7 @@ async fn loopback_only(address: &str) -> Result<Vec<SocketAddr>, Exit> {
 }
 
 /// Everybody is who they say they are, and those named have the rights of an admin.
-fn open_to_all(admins: Vec<UserId>) -> impl Fn(LoginRequest) -> std::future::Ready<Decision> {
-    let admins: Arc<BTreeSet<UserId>> = Arc::new(admins.into_iter().collect());
+fn open_to_all(admins: BTreeSet<UserId>) -> impl Fn(LoginRequest) -> std::future::Ready<Decision> {
     move |login| {
         std::future::ready(if admins.contains(&login.user) {
             Decision::accept_with(Rights::KICK.with(Rights::LIST))
@@ -78,7 +94,7 @@ fn open_to_all(admins: Vec<UserId>) -> impl Fn(LoginRequest) -> std::future::Rea
 }
 
 /// Listens on the first of the addresses that can be had.
-async fn listen(server: &Server, name: &str, addresses: &[SocketAddr]) -> Result<SocketAddr, Exit> {
+async fn listen(server: &Server, name: &Listen, addresses: &[SocketAddr]) -> Result<SocketAddr, Exit> {
     let mut last = None;
     for address in addresses {
         match server.listen(&address.to_string()).await {
@@ -119,14 +135,14 @@ fn command() -> String {
     if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
-fn log(level: &str, format: LogFormat) {
+fn log(settings: &config::Log) {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
+        .with_env_filter(settings.level.filter())
         .with_writer(io::stderr)
         .with_ansi(false)
         // It would panic where standard error is closed; a server goes on without a reader of its log.
         .log_internal_errors(false);
-    match format {
+    match settings.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }

@@ -1,6 +1,7 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::config::Settings;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
@@ -12,29 +13,14 @@ fn the_definition_holds() {
 }
 
 #[test]
-fn an_address_to_listen_on_may_be_written_as_a_url() {
-    for text in ["127.0.0.1:0", "ws://127.0.0.1:0", "ws://127.0.0.1:0/"] {
-        assert_eq!(listen_address(text), Ok("127.0.0.1:0".into()));
-    }
-    assert_eq!(listen_address("[::1]:4540"), Ok("[::1]:4540".into()));
-}
-
-#[test]
 fn without_an_address_it_is_the_one_of_the_protocol() {
     // ESF-020.
-    let Ok(Command::Serve(serve)) = parse("esf serve --open") else { panic!("no command") };
-    assert_eq!(serve.listen, "127.0.0.1:4540");
+    assert!(matches!(parse("esf serve --open"), Ok(Command::Serve(_))));
+    assert_eq!(Settings::default().listen.as_str(), "127.0.0.1:4540");
     let command = Cli::command();
     let ping = command.find_subcommand("ping").expect("a command");
     let url = ping.get_arguments().find(|argument| argument.get_id() == "url").expect("an argument");
     assert_eq!(url.get_default_values(), ["ws://127.0.0.1:4540"]);
-}
-
-#[test]
-fn an_address_without_host_or_port_is_refused() {
-    for text in ["", "4540", ":4540", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "wss://127.0.0.1:1"] {
-        assert!(listen_address(text).is_err(), "{text}");
-    }
 }
 
 #[test]
@@ -50,15 +36,6 @@ fn each_device_kind_has_a_name_that_can_be_typed() {
     for device in (0..=u8::MAX).map(DeviceKind) {
         assert_eq!(device_kind(&device_name(device)), Ok(device));
     }
-}
-
-#[test]
-fn a_level_that_is_none_is_refused() {
-    assert!(log_level("debug").is_ok());
-    assert!(log_level("info,esf_driver=trace").is_ok());
-    assert!(log_level("verbose").is_err());
-    assert!(log_level("info,loud").is_err());
-    assert!(log_level("esf_driver=loud").is_err());
 }
 
 #[test]

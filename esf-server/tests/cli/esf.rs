@@ -31,7 +31,10 @@ impl Esf {
     /// Starts `esf` with the words of `line`, and then `more` as they are.
     pub(crate) fn start(line: &str, more: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_esf"));
-        command.args(line.split_whitespace()).args(more).env_remove("ESF_URL").env_remove("ESF_USER");
+        command.args(line.split_whitespace()).args(more);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ESF_")) {
+            command.env_remove(name);
+        }
         Self::spawn(command, format!("esf {line}"))
     }
 
