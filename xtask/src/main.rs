@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask help` lists them.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
 
+mod bench;
 mod features;
 mod libtest;
 mod protocol;
@@ -27,11 +28,13 @@ The chores of the project:
   cargo xtask features --list-tests  print the name of every test, as tests/features.toml writes it
   cargo xtask features --missing     print a row for each rule of docs/PROTOCOL.md that has none
   cargo xtask protocol               write the state machines into docs/PROTOCOL.md, as the code has them
+  cargo xtask bench [WHAT]           measure micro, relay, query, idle or all, beside the machine's limits
+                                     (--json FILE, --runs N, --help)
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask help                   this text
 
-Exit code: 0 done, 1 failed, 2 not a chore, 3 skipped (a toolchain or target that cannot be had here).
+Exit code: 0 done, 1 failed, 2 not a chore, or a bench whose numbers must not be used, 3 skipped (a toolchain or target that cannot be had here).
 What CI runs is .ci/run, which calls these.
 ";
 
@@ -39,6 +42,8 @@ What CI runs is .ci/run, which calls these.
 enum End {
     Done,
     Failed,
+    /// Measured, but not to be used; it has said why.
+    Invalid,
     Skipped(String),
 }
 
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
         ["features", "--list-tests"] => list_tests(),
         ["features", "--missing"] => missing_rows(),
         ["protocol"] => Workspace::load().and_then(|workspace| protocol::write(&workspace)),
+        ["bench", words @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, words)),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
         ["no-std"] => Workspace::load().and_then(|workspace| toolchains::no_std(&workspace)),
         _ => {
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
     match end {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::Failed) => ExitCode::FAILURE,
+        Ok(End::Invalid) => ExitCode::from(2),
         Ok(End::Skipped(reason)) => {
             println!("skipped: {reason}");
             ExitCode::from(3)

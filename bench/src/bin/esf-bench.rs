@@ -1,0 +1,184 @@
+//! Runs the benches: `cargo xtask bench`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use esf_bench::{
+    Plan, Problem, core_path, idle, limits, load, machine, process, query, relay, report::Report, subject::Library,
+};
+use esf_tokio::{Context, Handlers};
+
+/// Measures ESF beside what the machine allows.
+#[derive(Debug, Parser)]
+#[command(name = "esf-bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure
+    Run(Run),
+    /// A small server of the library (started by `run`)
+    #[command(hide = true)]
+    Serve { kind: Library },
+    /// A server that does nothing but the transport (started by `run`)
+    #[command(hide = true)]
+    Limit { kind: limits::Limit },
+    /// The generator (started by `run`)
+    #[command(hide = true)]
+    Load { spec: String },
+    #[command(hide = true)]
+    LoadQueries { spec: String },
+    #[command(hide = true)]
+    LoadIdle { spec: String },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// What to measure
+    #[arg(value_enum, default_value_t = Bench::All)]
+    bench: Bench,
+    /// Write the results as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Runs of each measurement, of which the median counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Seconds that one measurement takes
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// The `esf` binary; without it a server of the same library is measured
+    #[arg(long, value_name = "FILE")]
+    esf: Option<PathBuf>,
+    /// Pairs of clients that relay
+    #[arg(long, default_value_t = 100)]
+    pairs: usize,
+    /// Connections that are idle
+    #[arg(long, default_value_t = 10_000)]
+    idle: usize,
+    /// Seconds that they are idle before their memory is looked at
+    #[arg(long, default_value_t = 60.0)]
+    rest: f64,
+    /// Connections that ask queries
+    #[arg(long, default_value_t = 19_000)]
+    askers: usize,
+    /// Users online while the core's path is measured
+    #[arg(long, default_value_t = 10_000)]
+    users: usize,
+    /// Messages through the core's path
+    #[arg(long, default_value_t = 1_000_000)]
+    messages: usize,
+    /// Do not count instructions, which takes valgrind a minute
+    #[arg(long)]
+    no_instructions: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Bench {
+    Micro,
+    Relay,
+    Query,
+    Idle,
+    All,
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Run(run) => measure(&run),
+        Command::Serve { kind } => on_tokio(serve(kind)),
+        Command::Limit { kind } => on_tokio(limits::serve(kind, tell)),
+        Command::Load { spec } => answer(&spec, load::run),
+        Command::LoadQueries { spec } => answer(&spec, load::run_queries),
+        Command::LoadIdle { spec } => clients(&spec),
+    };
+    ended.unwrap_or_else(|problem| {
+        eprintln!("esf-bench: {problem}");
+        ExitCode::FAILURE
+    })
+}
+
+fn measure(run: &Run) -> Result<ExitCode, Problem> {
+    let plan = Plan {
+        runs: run.runs.into(),
+        measure: Duration::try_from_secs_f64(run.seconds)?,
+        warm_up: Duration::try_from_secs_f64(run.seconds / 4.0)?,
+        esf: run.esf.clone(),
+        pairs: run.pairs,
+        idle: run.idle,
+        rest: Duration::try_from_secs_f64(run.rest)?,
+        askers: run.askers,
+        users: run.users,
+        messages: run.messages,
+        instructions: !run.no_instructions,
+    };
+    let mut report = Report { machine: machine::describe(), ..Report::default() };
+    if !process::can_pin() {
+        report
+            .invalid
+            .push("server and load share their cores: it takes two cores and taskset to keep them apart".into());
+    }
+    if let Some(load) = machine::busy().filter(|load| *load > 0.5) {
+        report.notes.push(format!("others used the machine when this began: load average {load}"));
+    }
+    type Measure = fn(&Plan, &mut Report) -> Result<(), Problem>;
+    let benches: [(Bench, Measure); 4] = [
+        (Bench::Micro, core_path::run),
+        (Bench::Relay, relay::run),
+        (Bench::Query, query::run),
+        (Bench::Idle, idle::run),
+    ];
+    for (bench, measure) in benches {
+        if run.bench == bench || run.bench == Bench::All {
+            measure(&plan, &mut report)?;
+        }
+    }
+
+    println!("{}\n\n{}", report.machine, report.table());
+    report.notes.iter().for_each(|note| println!("note: {note}"));
+    report.not_run.iter().for_each(|name| println!("not run: {name}"));
+    report.invalid.iter().for_each(|reason| println!("INVALID: {reason}"));
+    if let Some(file) = &run.json {
+        fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(if report.invalid.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+async fn serve(kind: Library) -> Result<(), Problem> {
+    let echo = |_: Context, _: u32, body: Bytes| async move { Ok(body) };
+    let server = esf_tokio::server().open();
+    let server = match kind {
+        Library::Plain => server,
+        Library::Coalescing => server.coalesce(true),
+        Library::Answering => server.handler(Handlers::new().query(echo)),
+    };
+    let server = server.listen("127.0.0.1:0").await?;
+    tell(server.local_addr().ok_or("a server without an address")?);
+    std::future::pending().await
+}
+
+fn on_tokio(server: impl Future<Output = Result<(), Problem>>) -> Result<ExitCode, Problem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(server).map(|()| ExitCode::SUCCESS)
+}
+
+fn tell(address: SocketAddr) {
+    println!("listening on {address}");
+}
+
+fn answer<S: serde::de::DeserializeOwned, T: serde::Serialize>(
+    spec: &str,
+    load: fn(&S) -> Result<T, Problem>,
+) -> Result<ExitCode, Problem> {
+    println!("{}", serde_json::to_string(&load(&serde_json::from_str(spec)?)?)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clients(spec: &str) -> Result<ExitCode, Problem> {
+    idle::clients(&serde_json::from_str(spec)?, || println!("ready"))?;
+    Ok(ExitCode::SUCCESS)
+}

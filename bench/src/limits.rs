@@ -1,0 +1,160 @@
+//! Servers that do nothing but the transport: what the machine allows.
+//!
+//! All of them run on one thread of tokio, as the subject does on one core: a task a connection, all that is ready read
+//! and answered, one flush a batch.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::SocketAddr,
+};
+
+use tokio::{
+    io::Interest,
+    net::{TcpListener, TcpStream},
+};
+use tungstenite::{
+    Error, Message, WebSocket,
+    protocol::{Role, WebSocketConfig},
+};
+
+use crate::Problem;
+
+/// What is read at once where nothing is parsed.
+const READ: usize = 16 * 1024;
+/// What tungstenite reads at once and collects before it writes, as esf-driver has it.
+const BUFFER: usize = 4 * 1024;
+
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Limit {
+    /// Gives back the bytes that come.
+    RawEcho,
+    /// Gives them to the connection that was accepted next to it.
+    RawRelay,
+    /// Gives back the WebSocket messages that come, by tungstenite.
+    Tungstenite,
+}
+
+/// Serves until it is killed; tells its address first.
+///
+/// # Errors
+/// It cannot listen.
+pub async fn serve(limit: Limit, told: impl FnOnce(SocketAddr)) -> Result<(), Problem> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    told(listener.local_addr()?);
+    loop {
+        let stream = accept(&listener).await?;
+        match limit {
+            Limit::RawEcho => drop(tokio::spawn(raw_echo(stream))),
+            Limit::RawRelay => {
+                let other = accept(&listener).await?;
+                tokio::spawn(raw_relay(stream, other));
+            }
+            Limit::Tungstenite => {
+                tokio::spawn(async move {
+                    // A client that breaks off ends its own echo and nothing else.
+                    let _ = websocket_echo(stream).await;
+                });
+            }
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn raw_echo(stream: TcpStream) {
+    copy(&stream, &stream).await;
+}
+
+async fn raw_relay(one: TcpStream, other: TcpStream) {
+    tokio::join!(copy(&one, &other), copy(&other, &one));
+}
+
+/// Copies until either breaks.
+async fn copy(from: &TcpStream, to: &TcpStream) {
+    let mut buffer = vec![0; READ];
+    while from.readable().await.is_ok() {
+        let read = match from.try_read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Err(_) => return,
+        };
+        let mut rest = &buffer[..read];
+        while !rest.is_empty() {
+            match to.try_write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if to.writable().await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+async fn websocket_echo(stream: TcpStream) -> Result<(), Problem> {
+    let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
+    // The handshake blocks; nothing is read beyond it, since a client waits for the answer.
+    let blocking = stream.into_std()?;
+    blocking.set_nonblocking(false)?;
+    let blocking = tokio::task::spawn_blocking(move || {
+        tungstenite::accept(blocking).map(WebSocket::into_inner).map_err(|error| error.to_string())
+    })
+    .await??;
+    blocking.set_nonblocking(true)?;
+    let stream = NonBlocking(TcpStream::from_std(blocking)?);
+    let mut socket = WebSocket::from_raw_socket(stream, Role::Server, Some(config));
+    loop {
+        match socket.read() {
+            Ok(message @ Message::Binary(_)) => match socket.write(message) {
+                Ok(()) => {}
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => flush(&mut socket).await?,
+                Err(error) => return Err(error.into()),
+            },
+            Ok(_) => {}
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                flush(&mut socket).await?;
+                socket.get_ref().0.readable().await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn flush(socket: &mut WebSocket<NonBlocking>) -> Result<(), Problem> {
+    loop {
+        match socket.flush() {
+            Ok(()) => return Ok(()),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                socket.get_ref().0.ready(Interest::WRITABLE).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A stream of tokio that says when it would block, which is what tungstenite reads from.
+struct NonBlocking(TcpStream);
+
+impl Read for NonBlocking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl Write for NonBlocking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! Builds what is measured as it is shipped, and hands the rest to `esf-bench`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use serde::Deserialize;
+
+use crate::workspace::{Workspace, cargo};
+use crate::{End, Problem};
+
+/// What esf-bench exits with when its numbers must not be used.
+const INVALID: i32 = 2;
+
+pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result<End, Problem> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "-p", "esf-server", "-p", "esf-bench"]).current_dir(&workspace.root);
+    if !build.status()?.success() {
+        return Ok(End::Failed);
+    }
+    let programs = target(&workspace.root)?.join("release");
+    let mut bench = std::process::Command::new(programs.join("esf-bench"));
+    let status = bench.arg("run").args(words).arg("--esf").arg(programs.join("esf")).status()?;
+    Ok(end(status))
+}
+
+fn end(status: ExitStatus) -> End {
+    match status.code() {
+        Some(0) => End::Done,
+        Some(INVALID) => End::Invalid,
+        _ => End::Failed,
+    }
+}
+
+/// The folder that cargo builds in.
+fn target(root: &Path) -> Result<PathBuf, Problem> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let told =
+        cargo().args(["metadata", "--locked", "--no-deps", "--format-version", "1"]).current_dir(root).output()?;
+    let metadata: Metadata = serde_json::from_slice(&told.stdout)?;
+    Ok(metadata.target_directory)
+}
