@@ -3,10 +3,12 @@
 //! Pure functions over bytes, with every limit here. tungstenite answers nothing to a request that it does not like,
 //! so a page or a person with `curl` would never learn why; here each refusal has a status and a line of text.
 
+mod forwarded;
 mod origin;
 mod reply;
 mod request;
 
+pub use forwarded::{ForwardedHeader, client_behind};
 pub use origin::Origins;
 pub use reply::{Accepted, HandshakeError, check_reply, request};
 pub use request::{Refusal, Rules, Verdict, judge};

@@ -57,6 +57,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod admission;
 pub mod endpoint;
 pub mod http;
 pub mod metered;

@@ -27,6 +27,7 @@ pub use esf_proto::server::{Config, Relogin};
 mod accept;
 mod auth;
 mod builder;
+mod door;
 mod endpoint;
 mod sends;
 mod stats;
@@ -35,6 +36,7 @@ mod tests;
 
 use self::{
     auth::{AnyAuthenticator, PreQueryHandler},
+    door::{Client, Door},
     endpoint::CellInbox,
     sends::Calls,
     stats::DriverCounters,
@@ -45,9 +47,9 @@ pub use self::{
     stats::ServerStats,
 };
 use crate::{
+    admission::Admission,
     dispatch::{Dispatch, Handling},
     events::{EventQueue, Next},
-    http::Rules,
     node::Node,
     notify::Notify,
     runtime::{Alarm, BoxStream, Listener, Runtime, within},
@@ -79,11 +81,10 @@ enum Path {
 struct Shared {
     node: Arc<Node>,
     runtime: Arc<dyn Runtime>,
-    rules: Rules<Path>,
+    door: Door,
     authenticator: Arc<dyn AnyAuthenticator>,
     pre_query: Option<PreQueryHandler>,
     handling: Arc<Handling>,
-    max_connections: usize,
     coalesce: bool,
     state: State,
 }
@@ -92,7 +93,6 @@ struct Shared {
 #[derive(Default)]
 struct State {
     counters: DriverCounters,
-    connections: AtomicUsize,
     decisions: AtomicUsize,
     addresses: Mutex<Vec<SocketAddr>>,
     dispatches: Mutex<HashMap<usize, Weak<Dispatch<CellInbox>>>>,
@@ -152,6 +152,23 @@ impl Server {
         self.spawn(self.0.clone().serve_websocket(stream, read_ahead));
     }
 
+    /// The same for a stream whose other side is known: its limits by address count, and if it is a trusted proxy, those
+    /// of whom it brings.
+    pub fn serve_stream_from(&self, stream: BoxStream, from: SocketAddr) {
+        self.spawn(self.0.clone().serve(stream, Some(from)));
+    }
+
+    /// What it takes now.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        self.0.door.settled().admission.clone()
+    }
+
+    /// Takes something else from now on. Connections that are open stay.
+    pub fn set_admission(&self, admission: Admission) {
+        self.0.door.set(admission);
+    }
+
     /// The address of the first listener.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
@@ -205,7 +222,7 @@ impl Server {
             ("events_lost", node.events_lost()),
         ];
         ServerStats {
-            connections: state.connections.load(Ordering::SeqCst),
+            connections: self.0.door.connections(),
             links: node.links(),
             online: node.online(),
             held_bytes: node.held_bytes(),
@@ -296,7 +313,12 @@ impl Shared {
     }
 
     /// Asks the application about a login, or passes it a query before login.
-    fn ask_application(self: &Arc<Self>, request: AppRequest, answer: oneshot::Sender<AppResponse>) {
+    fn ask_application(self: &Arc<Self>, client: Client, request: AppRequest, answer: oneshot::Sender<AppResponse>) {
+        if let Some(retry_after) = self.asks_too_often(self.runtime.now(), client, &request) {
+            // A link that is gone does not mind.
+            let _ = answer.send(AppResponse::TooOften { retry_after });
+            return;
+        }
         if self.state.decisions.fetch_add(1, Ordering::SeqCst) >= DECISIONS {
             self.state.decisions.fetch_sub(1, Ordering::SeqCst);
             self.state.counters.logins_put_off.fetch_add(1, Ordering::Relaxed);
@@ -310,11 +332,21 @@ impl Shared {
         self.runtime.spawn(Box::pin(self.clone().decide(request, answer)));
     }
 
+    async fn authenticate(&self, login: LoginRequest) -> Decision {
+        let (user, device, address) = (login.user.clone(), login.device, login.address);
+        let decision = self.authenticator.authenticate(login).await;
+        if let Decision::Refuse { cause } = &decision {
+            let address = address.map(tracing::field::display);
+            tracing::info!(%user, %device, address, cause, "login refused");
+        }
+        decision
+    }
+
     async fn decide(self: Arc<Self>, request: AppRequest, answer: oneshot::Sender<AppResponse>) {
         let is_login = matches!(request, AppRequest::Authenticate(_));
         let decide = async {
             match request {
-                AppRequest::Authenticate(login) => self.authenticator.authenticate(login).await.into(),
+                AppRequest::Authenticate(login) => self.authenticate(login).await.into(),
                 AppRequest::PreQuery { info_type, body } => AppResponse::PreReply(match &self.pre_query {
                     Some(pre_query) => pre_query(info_type, body).await,
                     None => Err(Failure::Unsupported),

@@ -48,12 +48,14 @@ use std::sync::Arc;
 
 pub use bytes::Bytes;
 pub use esf_driver::{
+    admission::{Admission, Limits, Network, NetworkError},
     client::{
         CallError, Client, ClientBuilder, ClientStats, CloseInfo, Config, ConfigError, ConnectError, Credential,
         Cursor, Device, Ended, Event, Events, MessageOptions, OnlinePage, OnlineUser, Policy, PreQuery, Retry,
         SendError, SendOptions, WeakClient,
     },
     handler::{Context, Handler, HandlerFailed, Handlers},
+    http::{ForwardedHeader, Origins},
     runtime::BoxStream,
     server::{
         Authenticator, Decision, Lagged, LoginRequest, Relogin, SHUT_DOWN_GRACE, Server, ServerBuilder, ServerEvent,

@@ -58,6 +58,8 @@ pub enum Refusal {
     SubProtocol,
     /// The server has as many connections as it takes: 503.
     Full,
+    /// It has as many of this address as it takes: 429.
+    AddressFull,
 }
 
 impl Refusal {
@@ -97,6 +99,11 @@ impl Refusal {
                 "503 Service Unavailable",
                 "Retry-After: 5\r\n",
                 "The server has as many connections as it takes: try again later.",
+            ),
+            Self::AddressFull => (
+                "429 Too Many Requests",
+                "Retry-After: 5\r\n",
+                "The server has as many connections from your address as it takes: close some, or try again later.",
             ),
         }
     }

@@ -98,6 +98,7 @@ fn every_refusal_is_a_whole_answer_with_a_line_of_text() {
         (Refusal::Key, 400),
         (Refusal::SubProtocol, 400),
         (Refusal::Full, 503),
+        (Refusal::AddressFull, 429),
     ];
     for (refusal, status) in all {
         let answer = refusal.answer();

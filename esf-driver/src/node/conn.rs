@@ -1,6 +1,6 @@
 //! One link of a server, from its acceptance to its end.
 
-use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc, task::Waker, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -40,6 +40,7 @@ pub struct Conn {
     pinged_at: Option<u64>,
     transport: Transport,
     gone_away: bool,
+    address: Option<IpAddr>,
     /// The time of the last input.
     clock: Instant,
 }
@@ -80,14 +81,32 @@ impl Conn {
             pinged_at: None,
             transport: Transport::default(),
             gone_away: false,
+            address: None,
             clock: now,
         }
+    }
+
+    /// The same link, with where it comes from.
+    #[must_use]
+    pub fn with_address(mut self, address: Option<IpAddr>) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Where the link comes from, if that is known.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// What the application is to answer by [`Conn::handle_response`]; at most one is open.
     #[must_use]
     pub fn poll_request(&mut self) -> Option<AppRequest> {
-        self.link.poll_request()
+        let mut request = self.link.poll_request();
+        if let Some(AppRequest::Authenticate(login)) = &mut request {
+            login.address = self.address;
+        }
+        request
     }
 
     /// The application's answer.
@@ -170,7 +189,8 @@ impl Conn {
                     node.counters.logins.add(1);
                     node.counters.resumes_refused.add(claim.resume.is_some().into());
                     let takes_messages = claim.takes_messages;
-                    node.tell(ServerEvent::Connected { engine: claim.engine.clone(), takes_messages });
+                    let (engine, address) = (claim.engine.clone(), self.address);
+                    node.tell(ServerEvent::Connected { engine, takes_messages, address });
                     return self.attach(now, &handle, &claim, secret, Generation::FIRST, None);
                 }
             }

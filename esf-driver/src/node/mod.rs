@@ -10,6 +10,7 @@ mod desk;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -60,6 +61,8 @@ pub enum ServerEvent {
         engine: Engine,
         /// Whether messages may be addressed to it.
         takes_messages: bool,
+        /// Where it comes from, if that is known.
+        address: Option<IpAddr>,
     },
     /// A session ended.
     Disconnected {

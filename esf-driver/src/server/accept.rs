@@ -12,7 +12,11 @@ use esf_proto::{close::CloseReason, time::Instant};
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::protocol::Role;
 
-use super::{Path, Shared, endpoint::ServerEndpoint};
+use super::{
+    Path, Shared,
+    door::{Client, Connection},
+    endpoint::ServerEndpoint,
+};
 use crate::{
     bridge::Bridge,
     endpoint::Endpoint as _,
@@ -29,37 +33,56 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from
 /// How long a refusal may take to go out.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// A connection that counts while it is there.
-struct Connection(Arc<Shared>);
+/// Says now and then what happens again and again.
+#[derive(Default)]
+pub(super) struct RareLog {
+    told: Option<Instant>,
+    untold: u64,
+}
 
-impl Connection {
-    /// Counts one more, and says whether that is too many.
-    fn enter(shared: &Arc<Shared>) -> (Self, bool) {
-        let before = shared.state.connections.fetch_add(1, Ordering::SeqCst);
-        (Self(shared.clone()), before >= shared.max_connections)
+impl RareLog {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// It happened once more: how often since it was last told, if it is to be told now.
+    pub(super) fn failed(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.since(told) < Self::EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.state.connections.fetch_sub(1, Ordering::SeqCst);
-        self.0.state.changed.notify();
-    }
+/// A WebSocket that was agreed on.
+struct Opened {
+    stream: BoxStream,
+    /// What came behind the request at once.
+    rest: Vec<u8>,
+    path: Path,
+    client: Client,
 }
 
 impl Shared {
     /// Accepts until the server shuts down.
     pub(super) async fn accept_from(self: Arc<Self>, mut listener: Box<dyn Listener>) {
-        let mut backoff = BACKOFF.0;
+        let (mut backoff, mut log) = (BACKOFF.0, RareLog::default());
         while let Some(accepted) = self.next_of(&mut *listener).await {
             match accepted {
                 Ok((stream, from)) => {
-                    backoff = BACKOFF.0;
+                    // One that came through is not yet the end of the shortage.
+                    backoff = (backoff / 2).max(BACKOFF.0);
                     self.runtime.spawn(Box::pin(self.clone().serve(stream, Some(from))));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, wait = ?backoff, "cannot accept a connection");
+                    if let Some(failures) = log.failed(self.runtime.now()) {
+                        tracing::warn!(
+                            %error, failures,
+                            "cannot accept connections; those that are open live on. \
+                             If there are too many open files, raise that limit or lower that of connections"
+                        );
+                    }
                     self.state.counters.accept_errors.fetch_add(1, Ordering::Relaxed);
                     sleep_until(&*self.runtime, self.runtime.now() + backoff).await;
                     backoff = (backoff * 2).min(BACKOFF.1);
@@ -83,15 +106,22 @@ impl Shared {
     /// Does the HTTP part of a stream, then runs its link.
     pub(super) async fn serve(self: Arc<Self>, stream: BoxStream, from: Option<SocketAddr>) {
         let accepted = self.runtime.now();
-        let (connection, too_many) = Connection::enter(&self);
+        let (mut connection, too_many) = Connection::enter(&self);
         if too_many || self.is_stopping() {
             return self.refuse(stream, Refusal::Full, &Refusal::Full.answer()).await;
         }
+        let known = self.client_of(from);
+        if known.is_some_and(|client| !connection.count_for(client)) {
+            return self.refuse(stream, Refusal::AddressFull, &Refusal::AddressFull.answer()).await;
+        }
+        // Of a proxy, whoever is behind it is known when it has asked.
+        let proxy = from.filter(|_| known.is_none());
         let limit = self.node.config().login_timeout;
-        match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream))).await {
-            Some(Ok(Some((stream, rest, Path::Esf)))) => {
+        match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream, proxy, &mut connection))).await {
+            Some(Ok(Some(Opened { stream, rest, path: Path::Esf, client }))) => {
+                let client = known.unwrap_or(client);
                 // Boxed where it begins, so that the state of the handshake does not weigh on every link.
-                Box::pin(self.run_link(stream, rest, accepted, false)).await;
+                Box::pin(self.run_link(stream, rest, client, accepted, false)).await;
             }
             Some(Ok(None)) => {}
             Some(Err(error)) => tracing::debug!(?from, %error, "a connection ended before it was one"),
@@ -111,22 +141,36 @@ impl Shared {
             self.state.counters.refused(Refusal::Full);
         }
         let accepted = self.runtime.now();
-        Box::pin(self.run_link(stream, read_ahead, accepted, too_many)).await;
+        Box::pin(self.run_link(stream, read_ahead, Client::default(), accepted, too_many)).await;
         drop(connection);
     }
 
     /// Reads the request and answers it. `None`: it was refused.
-    async fn shake_hands(&self, mut stream: BoxStream) -> io::Result<Option<(BoxStream, Vec<u8>, Path)>> {
-        let (verdict, rest) = match read_head(&mut stream, may_be_request).await? {
-            Head::Whole { head, rest } => (judge(&head, &self.rules), rest),
+    async fn shake_hands(
+        &self,
+        mut stream: BoxStream,
+        proxy: Option<SocketAddr>,
+        connection: &mut Connection,
+    ) -> io::Result<Option<Opened>> {
+        let settled = self.door.settled();
+        let mut client = Client::default();
+        let (mut verdict, rest) = match read_head(&mut stream, may_be_request).await? {
+            Head::Whole { head, rest } => {
+                client = proxy.map_or(client, |proxy| self.client_by_proxy(proxy, &head));
+                (judge(&head, &settled.rules), rest)
+            }
             Head::TooLarge => (refuse(Refusal::HeadTooLarge), Vec::new()),
             Head::Hopeless => (refuse(Refusal::Malformed), Vec::new()),
         };
+        drop(settled);
+        if matches!(verdict, Verdict::Upgrade { .. }) && !connection.count_for(client) {
+            verdict = refuse(Refusal::AddressFull);
+        }
         match verdict {
             Verdict::Upgrade { path, answer } => {
                 stream.write_all(answer.as_bytes()).await?;
                 stream.flush().await?;
-                Ok(Some((stream, rest, path)))
+                Ok(Some(Opened { stream, rest, path, client }))
             }
             Verdict::Refuse { refusal, answer } => {
                 self.refuse(stream, refusal, &answer).await;
@@ -151,8 +195,15 @@ impl Shared {
         let _ = within(&*self.runtime, REFUSAL, say).await;
     }
 
-    async fn run_link(self: &Arc<Self>, stream: BoxStream, rest: Vec<u8>, accepted: Instant, too_many: bool) {
-        let mut endpoint = ServerEndpoint::new(self.clone(), accepted);
+    async fn run_link(
+        self: &Arc<Self>,
+        stream: BoxStream,
+        rest: Vec<u8>,
+        client: Client,
+        accepted: Instant,
+        too_many: bool,
+    ) {
+        let mut endpoint = ServerEndpoint::new(self.clone(), client, accepted);
         if too_many {
             endpoint.close(CloseReason::ConnectionLimit);
         }

@@ -7,17 +7,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use esf_proto::{failure::Failure, ids::InstanceId, server::Config, time::UnixMillis, wire::SUBPROTOCOL};
+use esf_proto::{failure::Failure, ids::InstanceId, server::Config, time::UnixMillis};
 
 use super::{
-    Path, Server, Shared, State,
+    Server, Shared, State,
     auth::{AnyAuthenticator, Authenticator, Decision, LoginRequest, PreQueryHandler},
+    door::Door,
 };
 use crate::{
+    admission::Admission,
     client::HANDLER_LIMIT,
     dispatch::{Gates, HandlerCounters, Handling},
     handler::{AnyHandler, Handler},
-    http::{Origins, Rules},
     node::{Inputs, Node},
     random,
     runtime::Runtime,
@@ -27,8 +28,6 @@ use crate::{
 const SOURCES: usize = 1024;
 /// Queries to the server that are handled at the same time.
 const QUERIES: usize = 4096;
-/// Connections at the same time, if nobody says otherwise.
-const CONNECTIONS: usize = 100_000;
 
 /// Builds a [`Server`]. An adapter gives one out with its runtime.
 #[must_use = "a server that is not started serves nobody"]
@@ -39,8 +38,7 @@ pub struct ServerBuilder {
     pre_query: Option<PreQueryHandler>,
     handler: Arc<dyn AnyHandler>,
     handler_limit: Duration,
-    origins: Origins,
-    max_connections: usize,
+    admission: Admission,
     coalesce: bool,
 }
 
@@ -58,8 +56,7 @@ impl ServerBuilder {
             pre_query: None,
             handler: Arc::new(()),
             handler_limit: HANDLER_LIMIT,
-            origins: Origins::default(),
-            max_connections: CONNECTIONS,
+            admission: Admission::default(),
             coalesce: false,
         }
     }
@@ -112,13 +109,19 @@ impl ServerBuilder {
 
     /// Lets web pages of this origin connect, beside those of this machine. `*` lets every page connect.
     pub fn allow_origin(mut self, origin: &str) -> Self {
-        self.origins.allow(origin);
+        self.admission.origins.allow(origin);
         self
     }
 
     /// How many connections to take at the same time; the others are told to come later. 100,000 by default.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
+        self.admission.limits.connections = connections;
+        self
+    }
+
+    /// Who may connect, and how often: everything that [`Server::set_admission`] can change later.
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
         self
     }
 
@@ -155,11 +158,10 @@ impl ServerBuilder {
         let shared = Arc::new(Shared {
             node: Node::new(self.config, inputs),
             runtime: self.runtime,
-            rules: Rules { paths: vec![("/", SUBPROTOCOL, Path::Esf)], origins: self.origins },
+            door: Door::new(self.admission),
             authenticator: self.authenticator,
             pre_query: self.pre_query,
             handling,
-            max_connections: self.max_connections,
             coalesce: self.coalesce,
             state: State::default(),
         });

@@ -19,7 +19,7 @@ use esf_proto::{
 use futures_channel::oneshot;
 use futures_util::{FutureExt as _, task::AtomicWaker};
 
-use super::Shared;
+use super::{Shared, door::Client};
 use crate::{
     dispatch::{Dispatch, Inbox},
     endpoint::{Endpoint, LinkAction, Transport},
@@ -30,6 +30,7 @@ use crate::{
 pub(super) struct ServerEndpoint {
     conn: Conn,
     shared: Arc<Shared>,
+    client: Client,
     /// Where the application's answer to the login or to the query before it will be.
     answer: Option<oneshot::Receiver<AppResponse>>,
     task: Waker,
@@ -38,10 +39,11 @@ pub(super) struct ServerEndpoint {
 }
 
 impl ServerEndpoint {
-    pub(super) fn new(shared: Arc<Shared>, accepted: Instant) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, client: Client, accepted: Instant) -> Self {
         Self {
-            conn: Conn::accept(&shared.node, accepted),
+            conn: Conn::accept(&shared.node, accepted).with_address(client.address),
             shared,
+            client,
             answer: None,
             task: Waker::noop().clone(),
             work: Arc::default(),
@@ -60,7 +62,7 @@ impl ServerEndpoint {
             let Some(request) = self.conn.poll_request() else { break };
             let (answer, will_be) = oneshot::channel();
             self.answer = Some(will_be);
-            self.shared.ask_application(request, answer);
+            self.shared.ask_application(self.client, request, answer);
         }
         if let Some(cell) = self.conn.cell().filter(|_| self.dispatch.is_none()) {
             self.dispatch = Some(self.shared.dispatch_of(cell));

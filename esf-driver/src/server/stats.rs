@@ -35,6 +35,14 @@ counters! {
     requests_plain,
     /// Connections refused because there were too many.
     connections_refused,
+    /// Connections refused because there were too many of their address.
+    connections_refused_by_address,
+    /// Logins refused because there were too many of their address.
+    logins_too_often,
+    /// Queries before login refused because there were too many of their address.
+    pre_queries_too_often,
+    /// Connections of a trusted proxy that did not say whom it brings.
+    proxies_silent,
     /// WebSocket messages that were too large.
     messages_too_large,
     /// Connections on which the peer broke the WebSocket protocol.
@@ -53,6 +61,7 @@ impl DriverCounters {
             Refusal::Path => &self.requests_not_found,
             Refusal::NoUpgrade | Refusal::Method => &self.requests_plain,
             Refusal::Full => &self.connections_refused,
+            Refusal::AddressFull => &self.connections_refused_by_address,
             Refusal::Malformed | Refusal::Version | Refusal::Key | Refusal::SubProtocol => &self.requests_bad,
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use esf_proto::{close::CloseReason, ids::To};
+use esf_proto::{close::CloseReason, ids::To, time::Instant};
 
 use super::*;
 use crate::{
@@ -109,6 +109,16 @@ fn a_system_that_cannot_accept_is_not_asked_without_end() {
     runtime.block_on(server.shut_down(SHUT_DOWN_GRACE));
     runtime.advance(Duration::from_secs(2));
     assert_eq!(runtime.running(), 0, "the shutdown ends the listener and the housekeeping");
+}
+
+#[test]
+fn connections_that_cannot_be_accepted_are_told_once_a_minute() {
+    let mut log = accept::RareLog::default();
+    let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+    assert_eq!(log.failed(at(5)), Some(1));
+    assert_eq!((log.failed(at(6)), log.failed(at(64))), (None, None));
+    assert_eq!(log.failed(at(65)), Some(3), "with how often it happened");
+    assert_eq!(log.failed(at(66)), None);
 }
 
 /// Holds a handler until it is opened.

@@ -1,7 +1,7 @@
 //! One accepted link: up to and during login, then whether it lives.
 
 use alloc::{collections::VecDeque, string::String, sync::Arc};
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 
@@ -94,14 +94,16 @@ pub struct LoginRequest {
     pub ticket: Bytes,
     /// Whether a person or program logs in anew, rather than an engine by itself.
     pub interactive: bool,
+    /// Where it comes from. The core does not know: a driver that does fills it in.
+    pub address: Option<IpAddr>,
 }
 
 impl core::fmt::Debug for LoginRequest {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self { user, device, credential_kind, interactive, .. } = self;
+        let Self { user, device, credential_kind, interactive, address, .. } = self;
         let mut fields = f.debug_struct("LoginRequest");
         fields.field("user", user).field("device", device).field("credential_kind", credential_kind);
-        fields.field("interactive", interactive).finish_non_exhaustive()
+        fields.field("interactive", interactive).field("address", address).finish_non_exhaustive()
     }
 }
 
@@ -121,6 +123,11 @@ pub enum AppResponse {
     /// There is no time to check it now: the client is told to come back.
     Later {
         /// After how long.
+        retry_after: Duration,
+    },
+    /// Whoever asks does so too often.
+    TooOften {
+        /// After how long it is not any more.
         retry_after: Duration,
     },
     /// The answer to a query before login.
@@ -291,6 +298,10 @@ impl Link {
             (LinkState::Authenticating | LinkState::Querying, AppResponse::Later { retry_after }) => {
                 self.go_away(retry_after);
                 self.close(CloseReason::GoingAway);
+            }
+            (LinkState::Authenticating | LinkState::Querying, AppResponse::TooOften { retry_after }) => {
+                self.go_away(retry_after);
+                self.close(CloseReason::RateLimited);
             }
             (LinkState::Querying, AppResponse::PreReply(answer)) => {
                 let answer = answer.and_then(|body| {
@@ -494,6 +505,7 @@ impl Link {
             system_token: frame.share(login.system_token),
             ticket: frame.share(login.ticket),
             interactive: login.interactive,
+            address: None,
         };
         self.claim = Some(LoginClaim {
             engine: Engine { user, device: login.device, instance: login.instance },

@@ -186,6 +186,30 @@ fn a_server_that_cannot_check_a_login_now_says_when_to_come_back() {
     assert_eq!(world.closes(CloseReason::GoingAway), 1);
 }
 
+#[test]
+fn an_address_that_asks_too_often_is_told_how_long_to_wait() {
+    for before_login in [false, true] {
+        let mut world = World::new();
+        world.authenticates = false;
+        let mut link = RawLink::open(&world, "ann", 1);
+        let asked = if before_login {
+            Frame::PreQuery { info_type: 1, body: b"?" }.to_bytes(Header::default()).expect("a frame")
+        } else {
+            link.login_frame(LoginWith::default())
+        };
+        link.push(&mut world, asked);
+        let retry_after = Duration::from_millis(1_500);
+        link.conn.handle_response(world.now, AppResponse::TooOften { retry_after });
+        link.pump(&mut world);
+        assert_eq!(link.closed(), Some(CloseReason::RateLimited));
+        let frames = link.take_received();
+        let told: Vec<Frame<'_>> = frames.iter().map(|frame| frame.decode().expect("a frame")).collect();
+        let close = Frame::Close { reason: CloseReason::RateLimited, text: CloseReason::RateLimited.text() };
+        assert_eq!(told, [Frame::GoAway { retry_after_ms: 1_500 }, close]);
+        assert_eq!(world.closes(CloseReason::RateLimited), 1);
+    }
+}
+
 // Attempts.
 
 #[test]
