@@ -11,6 +11,7 @@ mod layers;
 mod problem;
 mod read;
 mod settings;
+mod values;
 
 use std::{
     ffi::OsString,
@@ -24,7 +25,8 @@ pub(crate) use self::{
     keys::{EXAMPLE, KEYS, Key, leaves},
     layers::{Layers, Origin},
     problem::Problem,
-    settings::{Listen, Log, LogFormat, Settings},
+    settings::{Log, LogFormat, Settings},
+    values::{Level, Listen},
 };
 
 /// Where a file is looked for when none is named: the first that is there.

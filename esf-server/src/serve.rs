@@ -1,17 +1,23 @@
 //! `esf serve`: the server.
 
-use std::{collections::BTreeSet, io, net::SocketAddr};
+mod descriptors;
+mod log;
+mod reload;
 
-use esf_tokio::{Decision, LoginRequest, Rights, SHUT_DOWN_GRACE, Server, ServerEvent, UserId};
+use std::net::SocketAddr;
+
+use esf_tokio::{Decision, LoginRequest, Rights, SHUT_DOWN_GRACE, Server, ServerEvent, ServerStats};
 use tracing::{debug, info, warn};
 
 use crate::{
     cli::{self, DEFAULT_ADDRESS},
-    config::{self, Listen, Loaded, LogFormat, Sources},
+    config::{Listen, Loaded, Sources},
     exit::{Code, Exit},
     output,
-    signals::Signals,
+    signals::{Asked, ServerSignals},
 };
+
+use self::reload::{Admins, Reload, Running};
 
 pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     let sources = Sources::of_process(args.config, args.settings);
@@ -25,30 +31,49 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
         ));
     }
     let addresses = loopback_only(&settings.listen).await?;
-    log(&settings.log);
+    let log = log::start(&settings.log);
     tell_sources(&loaded);
+    descriptors::raise(settings.limits.connections);
     // Before anybody knows that there is a server to be stopped.
-    let mut signals = Signals::new()?;
+    let mut signals = ServerSignals::new()?;
 
-    let admins = settings.admins.iter().map(|name| name.0.clone()).collect();
-    let mut builder =
-        esf_tokio::server().authenticator(open_to_all(admins)).max_connections(settings.limits.connections);
-    for origin in &settings.allow_origins {
-        builder = builder.allow_origin(origin);
-    }
+    let admins = Admins::default();
+    admins.set(settings.admins());
+    let builder = esf_tokio::server().authenticator(open_to_all(admins.clone())).admission(settings.admission());
     let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
     let address = listen(&server, &settings.listen, &addresses).await?;
     tokio::spawn(log_events(server.clone()));
+    warn_unencrypted(address);
     greet(address);
 
-    signals.next().await;
+    let mut reload = Reload::new(sources, settings, Running { server: server.clone(), admins, log });
+    loop {
+        match signals.next().await {
+            Asked::Stop => break,
+            Asked::Reload => reload.reload(),
+            Asked::Tell => tell_state(&server),
+        }
+    }
     info!("draining");
     tokio::select! {
         () = server.shut_down(SHUT_DOWN_GRACE) => {}
-        () = signals.next() => return Err(Exit::new(Code::Interrupted, "stopped before all clients had left")),
+        () = signals.stop() => return Err(Exit::new(Code::Interrupted, "stopped before all clients had left")),
     }
-    tell_counters(&server);
+    tell_counters("drained", &server);
     Ok(())
+}
+
+/// There is no TLS here, so a proxy has to bring it.
+fn warn_unencrypted(address: SocketAddr) {
+    if !address.ip().is_loopback() {
+        warn!(
+            %address,
+            "passwords and messages cross the network unencrypted: listen on this machine only, and put a proxy with TLS \
+             in front, such as Caddy: `caddy reverse-proxy --from chat.example --to 127.0.0.1:{}`; docs/CONFIGURATION.md \
+             says more",
+            address.port()
+        );
+    }
 }
 
 /// Says which file counts, and what is odd.
@@ -83,7 +108,7 @@ async fn loopback_only(address: &Listen) -> Result<Vec<SocketAddr>, Exit> {
 }
 
 /// Everybody is who they say they are, and those named have the rights of an admin.
-fn open_to_all(admins: BTreeSet<UserId>) -> impl Fn(LoginRequest) -> std::future::Ready<Decision> {
+fn open_to_all(admins: Admins) -> impl Fn(LoginRequest) -> std::future::Ready<Decision> {
     move |login| {
         std::future::ready(if admins.contains(&login.user) {
             Decision::accept_with(Rights::KICK.with(Rights::LIST))
@@ -135,25 +160,13 @@ fn command() -> String {
     if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
-fn log(settings: &config::Log) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(settings.level.filter())
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        // It would panic where standard error is closed; a server goes on without a reader of its log.
-        .log_internal_errors(false);
-    match settings.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-}
-
 async fn log_events(server: Server) {
     let mut events = server.events();
     while let Some(event) = events.next().await {
         match event {
-            Ok(ServerEvent::Connected { engine, takes_messages }) => {
-                info!(user = %engine.user, device = %engine.device, takes_messages, "logged in");
+            Ok(ServerEvent::Connected { engine, takes_messages, address }) => {
+                let address = address.map(tracing::field::display);
+                info!(user = %engine.user, device = %engine.device, address, takes_messages, "logged in");
             }
             Ok(ServerEvent::Disconnected { engine, reason }) => {
                 info!(user = %engine.user, device = %engine.device, reason = reason.text(), "gone");
@@ -167,10 +180,18 @@ async fn log_events(server: Server) {
     }
 }
 
-/// What the server counted in its life. Nobody has to read it.
-fn tell_counters(server: &Server) {
+/// What the server holds now and has counted.
+fn tell_state(server: &Server) {
+    let ServerStats { connections, links, online, held_bytes, .. } = server.stats();
+    let now = format!("{connections} connections, {links} links, {online} users online, {held_bytes} bytes held");
+    tell_counters(&now, server);
+}
+
+/// What the server has counted in its life, after `title`. Nobody has to read it.
+fn tell_counters(title: &str, server: &Server) {
     let counted: Vec<(&str, u64)> = server.stats().counters.into_iter().filter(|(_, count)| *count > 0).collect();
-    let _ = output::line(if counted.is_empty() { "drained" } else { "drained; what was counted:" });
+    let more = if counted.is_empty() { "" } else { "; what was counted:" };
+    let _ = output::line(&format!("{title}{more}"));
     for (name, count) in counted {
         let _ = output::line(&format!("  {name} {count}"));
     }

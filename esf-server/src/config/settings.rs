@@ -3,13 +3,10 @@
 //! A table is a struct that is always there, and what may be absent is an `Option` in it, so that the defaults name every
 //! key. Secrets stay in files of their own, of which a setting is the path: settings are printed.
 
-use std::fmt;
-
-use esf_tokio::UserId;
+use esf_tokio::{Admission, ForwardedHeader, UserId};
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use crate::cli::DEFAULT_ADDRESS;
+use super::values::{Level, Listen, Name, Range};
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,8 +15,41 @@ pub(crate) struct Settings {
     pub(crate) open: bool,
     pub(crate) admins: Vec<Name>,
     pub(crate) allow_origins: Vec<String>,
+    pub(crate) trusted_proxies: Vec<Range>,
+    pub(crate) proxy_header: ProxyHeader,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
+}
+
+impl Settings {
+    /// Whether a running server takes a new value of this key.
+    pub(crate) fn takes_at_once(path: &str) -> bool {
+        let keys = ["admins", "allow_origins", "trusted_proxies", "proxy_header", "log.level"];
+        keys.contains(&path) || path.starts_with("limits.")
+    }
+
+    pub(crate) fn admins(&self) -> impl Iterator<Item = UserId> {
+        self.admins.iter().map(|name| name.0.clone())
+    }
+
+    /// Who may connect, and how often.
+    pub(crate) fn admission(&self) -> Admission {
+        let mut admission = Admission::default();
+        let Limits { connections, connections_per_address, logins_per_address, pre_queries_per_address } = self.limits;
+        admission.limits.connections = connections;
+        admission.limits.connections_per_address = connections_per_address;
+        admission.limits.logins_per_address = logins_per_address;
+        admission.limits.pre_queries_per_address = pre_queries_per_address;
+        for origin in &self.allow_origins {
+            admission.origins.allow(origin);
+        }
+        admission.proxies = self.trusted_proxies.iter().map(|range| range.0).collect();
+        admission.header = match self.proxy_header {
+            ProxyHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
+            ProxyHeader::Forwarded => ForwardedHeader::Forwarded,
+        };
+        admission
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -37,114 +67,32 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProxyHeader {
+    #[default]
+    XForwardedFor,
+    Forwarded,
+}
+
+/// Those of the library; the defaults too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
+    pub(crate) connections_per_address: usize,
+    pub(crate) logins_per_address: u32,
+    pub(crate) pre_queries_per_address: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 100_000 }
-    }
-}
-
-/// A host and port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) struct Listen(String);
-
-impl Listen {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self(DEFAULT_ADDRESS.to_owned())
-    }
-}
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let address = text.strip_prefix("ws://").unwrap_or(&text).trim_end_matches('/');
-        let parts = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains('/'));
-        match parts.map(|(_, port)| port.parse::<u16>()) {
-            Some(Ok(_)) => Ok(Self(address.to_owned())),
-            _ => Err(format!("`{text}` is no address to listen on; one looks like {DEFAULT_ADDRESS}")),
+        let limits = Admission::default().limits;
+        Self {
+            connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
+            logins_per_address: limits.logins_per_address,
+            pre_queries_per_address: limits.pre_queries_per_address,
         }
     }
 }
-
-impl From<Listen> for String {
-    fn from(listen: Listen) -> Self {
-        listen.0
-    }
-}
-
-/// The name of a user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) struct Name(pub(crate) UserId);
-
-impl TryFrom<String> for Name {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        crate::cli::user_id(&text).map(Self).map_err(|error| format!("`{text}` is no user name: {error}"))
-    }
-}
-
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.0.to_string()
-    }
-}
-
-/// What to log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub(crate) struct Level(String);
-
-impl Level {
-    pub(crate) fn filter(&self) -> EnvFilter {
-        EnvFilter::new(&self.0)
-    }
-}
-
-impl Default for Level {
-    fn default() -> Self {
-        Self("info".to_owned())
-    }
-}
-
-impl TryFrom<String> for Level {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        // A word that is no level would be taken as the name of a module, and nothing would be logged.
-        if let Some(word) = text.split(',').find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err()) {
-            return Err(format!("`{word}` is no level: use off, error, warn, info, debug or trace"));
-        }
-        text.parse::<EnvFilter>().map_err(|error| error.to_string())?;
-        Ok(Self(text))
-    }
-}
-
-impl From<Level> for String {
-    fn from(level: Level) -> Self {
-        level.0
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests;

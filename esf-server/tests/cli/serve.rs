@@ -68,7 +68,7 @@ fn the_log_is_lines_for_people_or_objects_for_programs() {
 
     let mut server = Server::start_on("127.0.0.1:0", "--log info --log-format json");
     let _alice = server.listener("alice", "");
-    let event: serde_json::Value = server.process.note().parse().unwrap();
+    let event: serde_json::Value = server.process.note_with("logged in").parse().unwrap();
     assert_eq!(event["fields"]["message"], "logged in");
     assert_eq!(event["fields"]["user"], "alice");
 }
