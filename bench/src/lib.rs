@@ -1,7 +1,7 @@
 //! How fast ESF is, beside the limits of the machine and beside its peers: what `cargo xtask bench` runs.
 //!
 //! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`limits`]
-//! are the servers that do nothing but the transport; [`subject`] starts what is measured; a module for each of the
+//! are the servers that do nothing but the transport, [`peers`] those that others wrote; [`subject`] starts what is measured; a module for each of the
 //! benches ([`relay`], [`query`], [`idle`], [`core_path`]) says what is measured and how; [`report`] is what comes out.
 #![expect(clippy::print_stderr, reason = "each run is told while it is made")]
 
@@ -10,6 +10,7 @@ pub mod idle;
 pub mod limits;
 pub mod load;
 pub mod machine;
+pub mod peers;
 pub mod process;
 pub mod query;
 pub mod relay;
@@ -31,6 +32,8 @@ pub struct Plan {
     pub warm_up: std::time::Duration,
     /// The `esf` binary; without it a server of the same library is started.
     pub esf: Option<std::path::PathBuf>,
+    /// Whether other servers are measured beside.
+    pub peers: bool,
     /// Pairs that relay.
     pub pairs: usize,
     /// Connections that are idle.

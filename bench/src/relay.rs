@@ -4,6 +4,7 @@ use crate::{
     Plan, Problem,
     limits::Limit,
     load::{Outcome, Spec, Talk},
+    peers::{self, Peer},
     report::{Report, Row, median},
     subject::{Library, Subject, load},
 };
@@ -23,11 +24,12 @@ struct Measured {
     outcomes: Vec<Outcome>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Server {
     Esf,
     Library(Library),
     Limit(Limit),
+    Peer(Peer),
 }
 
 /// Measures all, interleaved: a run of each, then the next run.
@@ -35,7 +37,8 @@ enum Server {
 /// # Errors
 /// A server or the generator fails.
 pub fn run(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
-    let mut all = list();
+    let peers = if plan.peers { peers::prepare(&mut report.not_run) } else { Vec::new() };
+    let mut all = list(&peers);
     for run in 0..plan.runs {
         for measured in &mut all {
             let outcome = measure(plan, measured).map_err(|problem| format!("{}: {problem}", measured.name))?;
@@ -56,33 +59,35 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
     Ok(())
 }
 
-fn list() -> Vec<Measured> {
-    let bodies = [("64B", 64), ("1KiB", 1024)];
+fn list(peers: &[Peer]) -> Vec<Measured> {
     let mut all = Vec::new();
     let mut add = |name: String, server, talk, body, in_flight| {
         all.push(Measured { name, server, talk, body, in_flight, outcomes: Vec::new() });
     };
-    for (size, body) in bodies {
-        for in_flight in [16, 1] {
-            let name = |what: &str| format!("{what}/{size}/{in_flight}");
-            add(name("limit/raw-echo"), Server::Limit(Limit::RawEcho), Talk::RawEcho, body, in_flight);
-            add(name("limit/raw-relay"), Server::Limit(Limit::RawRelay), Talk::RawRelay, body, in_flight);
-            add(name("limit/tungstenite"), Server::Limit(Limit::Tungstenite), Talk::WebSocketEcho, body, in_flight);
-            add(name("relay"), Server::Esf, Talk::Esf, body, in_flight);
-            if in_flight > 1 {
-                let server = Server::Library(Library::Coalescing);
-                add(name("relay") + "/coalesced", server, Talk::EsfCoalesced, body, in_flight);
-            }
+    for (size, body, in_flight) in [("64B", 64, 16), ("1KiB", 1024, 16), ("64B", 64, 1)] {
+        let name = |what: &str| format!("{what}/{size}/{in_flight}");
+        add(name("limit/raw-echo"), Server::Limit(Limit::RawEcho), Talk::RawEcho, body, in_flight);
+        add(name("limit/raw-relay"), Server::Limit(Limit::RawRelay), Talk::RawRelay, body, in_flight);
+        add(name("limit/tungstenite"), Server::Limit(Limit::Tungstenite), Talk::WebSocketEcho, body, in_flight);
+        add(name("relay"), Server::Esf, Talk::Esf, body, in_flight);
+        if in_flight > 1 {
+            let server = Server::Library(Library::Coalescing);
+            add(name("relay") + "/coalesced", server, Talk::EsfCoalesced, body, in_flight);
+        }
+        for peer in peers {
+            let name = name(&format!("peer/{}", peer.name));
+            add(name, Server::Peer(peer.clone()), peer.talk, body, in_flight);
         }
     }
     all
 }
 
 fn measure(plan: &Plan, measured: &Measured) -> Result<Outcome, Problem> {
-    let subject = match measured.server {
+    let subject = match &measured.server {
         Server::Esf => Subject::esf(plan)?,
-        Server::Library(kind) => Subject::library(kind)?,
-        Server::Limit(limit) => Subject::limit(limit)?,
+        Server::Library(kind) => Subject::library(*kind)?,
+        Server::Limit(limit) => Subject::limit(*limit)?,
+        Server::Peer(peer) => peer.start()?,
     };
     load(
         "load",
@@ -111,8 +116,8 @@ impl Measured {
     /// Beside tungstenite's echo, which itself stands beside raw TCP.
     fn row(&self, all: &[Self]) -> Row {
         let row = Row::new(&self.name, self.rate(), "msg/s").costing(self.cpu());
-        let limit = match self.server {
-            Server::Esf | Server::Library(_) => "limit/tungstenite",
+        let limit = match &self.server {
+            Server::Esf | Server::Library(_) | Server::Peer(_) => "limit/tungstenite",
             Server::Limit(Limit::Tungstenite) => "limit/raw-echo",
             Server::Limit(_) => return row,
         };
@@ -142,7 +147,9 @@ fn judge(all: &[Measured], report: &mut Report) {
                 server as f64 / 1e6
             );
             // Raw TCP costs both sides the same; a generator at its own limit makes it look slower than it is.
-            if measured.name.starts_with("limit/raw") { &mut report.notes } else { &mut report.invalid }.push(said);
+            // A peer that is faster than the generator counts with what was seen.
+            let ours = measured.name.starts_with("relay") || measured.name.starts_with("limit/tungstenite");
+            if ours { &mut report.invalid } else { &mut report.notes }.push(said);
         }
         if matches!(measured.server, Server::Limit(Limit::Tungstenite)) {
             let raw = measured.like(all, "limit/raw-echo").filter(|_| measured.body == SMALL);

@@ -54,6 +54,10 @@ struct Run {
     /// The `esf` binary; without it a server of the same library is measured
     #[arg(long, value_name = "FILE")]
     esf: Option<PathBuf>,
+    /// Measure other servers beside: nats-server and mosquitto if they are installed, and by npm and cargo Node ws,
+    /// Socket.IO and socketioxide
+    #[arg(long)]
+    peers: bool,
     /// Pairs of clients that relay
     #[arg(long, default_value_t = 100)]
     pairs: usize,
@@ -107,6 +111,7 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         measure: Duration::try_from_secs_f64(run.seconds)?,
         warm_up: Duration::try_from_secs_f64(run.seconds / 4.0)?,
         esf: run.esf.clone(),
+        peers: run.peers,
         pairs: run.pairs,
         idle: run.idle,
         rest: Duration::try_from_secs_f64(run.rest)?,

@@ -191,19 +191,17 @@ impl Incoming {
             Self::Alike { size, first, alive } => {
                 let mut at = 0;
                 while let Some(next) = bytes.get(at) {
-                    if next == first {
-                        if bytes.len() - at < *size {
-                            break;
-                        }
+                    let rest = &bytes[at..];
+                    if let Some((asked, answer)) = alive.filter(|(asked, _)| rest.starts_with(asked)) {
+                        tally.answer.extend(answer);
+                        at += asked.len();
+                    } else if next == first && rest.len() >= *size {
                         tally.messages += 1;
                         at += *size;
-                    } else if let Some((_, answer)) = alive.filter(|(asked, _)| bytes[at..].starts_with(asked)) {
-                        tally.answer.extend(answer);
-                        at += alive.map_or(0, |(asked, _)| asked.len());
-                    } else if alive.is_some_and(|(asked, _)| asked.starts_with(&bytes[at..])) {
+                    } else if next == first || alive.is_some_and(|(asked, _)| asked.starts_with(rest)) {
                         break;
                     } else {
-                        let strange = bytes[at..].iter().take(200).copied().collect::<Vec<u8>>();
+                        let strange = rest.iter().take(200).copied().collect::<Vec<u8>>();
                         return Err(format!("unexpected: {}", strange.escape_ascii()).into());
                     }
                 }

@@ -135,12 +135,17 @@ fn open_pair(spec: &Spec, pair: usize, lines: &mut Vec<Line>) -> Result<(), Prob
                 wire::upgrade(stream, &path, None)?;
                 wire::read_message(stream)?;
                 stream.write_all(&text(b"40"))?;
-                wire::read_message(stream)?;
+                while !wire::read_message(stream)?.starts_with(b"40") {
+                    // It asks for a sign of life before it says that the socket is there.
+                    stream.write_all(&text(b"3"))?;
+                }
             }
             let [sender, receiver] = streams;
             let event = [b"42[\"m\",\"".as_slice(), &payload, b"\"]"].concat();
             let size = head(event.len()) + event.len();
-            (sender, receiver, Batch::whole(&text(&event), in_flight), alike(size, 0x81))
+            // Its ping is a text of its own, and so is the answer.
+            let alive = Some((b"\x81\x012".as_slice(), b"\x81\x81\0\0\0\x003".as_slice()));
+            (sender, receiver, Batch::whole(&text(&event), in_flight), Incoming::Alike { size, first: 0x81, alive })
         }
     };
     lines.push(Line::new(sender, at + 1, out, Incoming::Ignored)?);
