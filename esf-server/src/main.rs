@@ -1,5 +1,6 @@
 //! `esf`: the ESF server and its command line. docs/CLI.md says what each command does.
 
+mod auth;
 mod cli;
 mod commands;
 mod config;

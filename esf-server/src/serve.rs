@@ -6,10 +6,11 @@ mod reload;
 
 use std::net::SocketAddr;
 
-use esf_tokio::{Decision, LoginRequest, Rights, SHUT_DOWN_GRACE, Server, ServerEvent, ServerStats};
+use esf_tokio::{SHUT_DOWN_GRACE, Server, ServerEvent, ServerStats};
 use tracing::{debug, info, warn};
 
 use crate::{
+    auth,
     cli::{self, DEFAULT_ADDRESS},
     config::{Listen, Loaded, Sources},
     exit::{Code, Exit},
@@ -17,29 +18,27 @@ use crate::{
     signals::{Asked, ServerSignals},
 };
 
-use self::reload::{Admins, Reload, Running};
+pub(crate) use self::reload::Admins;
+use self::reload::{Reload, Running};
 
 pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     let sources = Sources::of_process(args.config, args.settings);
     let loaded = sources.load().map_err(|problem| Exit::of_config(&problem))?;
     let settings = &loaded.settings;
-    if !settings.open {
-        return Err(Exit::new(
-            Code::WillNotServe,
-            "a server that checks who logs in needs accounts, which this version does not have; \
-             `esf serve --open` lets everybody in who is on this machine",
-        ));
+    let admins = Admins::default();
+    admins.set(settings.admins());
+    let authenticator = auth::choose(settings, admins.clone())?;
+    let addresses = addresses(&settings.listen).await?;
+    if settings.open {
+        loopback_only(&addresses)?;
     }
-    let addresses = loopback_only(&settings.listen).await?;
     let log = log::start(&settings.log);
     tell_sources(&loaded);
     descriptors::raise(settings.limits.connections);
     // Before anybody knows that there is a server to be stopped.
     let mut signals = ServerSignals::new()?;
 
-    let admins = Admins::default();
-    admins.set(settings.admins());
-    let builder = esf_tokio::server().authenticator(open_to_all(admins.clone())).admission(settings.admission());
+    let builder = esf_tokio::server().authenticator(authenticator).admission(settings.admission());
     let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
     let address = listen(&server, &settings.listen, &addresses).await?;
     tokio::spawn(log_events(server.clone()));
@@ -87,35 +86,24 @@ fn tell_sources(loaded: &Loaded) {
     }
 }
 
-/// Without credentials, anybody who can connect can be anybody: so only this machine may.
-async fn loopback_only(address: &Listen) -> Result<Vec<SocketAddr>, Exit> {
-    let cannot = |reason: String| Exit::new(Code::CannotListen, format!("cannot listen on {address}: {reason}"));
-    let addresses: Vec<SocketAddr> =
-        tokio::net::lookup_host(address.as_str()).await.map_err(|error| cannot(error.to_string()))?.collect();
-    if addresses.is_empty() {
-        return Err(cannot("it has no address".into()));
-    }
-    if let Some(public) = addresses.iter().find(|address| !address.ip().is_loopback()) {
-        return Err(Exit::new(
-            Code::WillNotServe,
-            format!(
-                "with --open everybody who reaches {public} could log in under any name; \
-                 listen on this machine only, as with --listen {DEFAULT_ADDRESS}"
-            ),
-        ));
-    }
-    Ok(addresses)
+/// What a name to listen on stands for.
+async fn addresses(listen: &Listen) -> Result<Vec<SocketAddr>, Exit> {
+    let cannot = |reason: String| Exit::new(Code::CannotListen, format!("cannot listen on {listen}: {reason}"));
+    let found = tokio::net::lookup_host(listen.as_str()).await.map_err(|error| cannot(error.to_string()))?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    if addresses.is_empty() { Err(cannot("it has no address".into())) } else { Ok(addresses) }
 }
 
-/// Everybody is who they say they are, and those named have the rights of an admin.
-fn open_to_all(admins: Admins) -> impl Fn(LoginRequest) -> std::future::Ready<Decision> {
-    move |login| {
-        std::future::ready(if admins.contains(&login.user) {
-            Decision::accept_with(Rights::KICK.with(Rights::LIST))
-        } else {
-            Decision::accept()
-        })
-    }
+/// Without credentials, anybody who can connect can be anybody: so only this machine may.
+fn loopback_only(addresses: &[SocketAddr]) -> Result<(), Exit> {
+    let Some(public) = addresses.iter().find(|address| !address.ip().is_loopback()) else { return Ok(()) };
+    Err(Exit::new(
+        Code::WillNotServe,
+        format!(
+            "with --open everybody who reaches {public} could log in under any name; \
+             listen on this machine only, as with --listen {DEFAULT_ADDRESS}"
+        ),
+    ))
 }
 
 /// Listens on the first of the addresses that can be had.

@@ -14,10 +14,10 @@ use crate::config::{self, Settings, Sources};
 
 /// Those with the rights of an admin.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Admins(Arc<RwLock<BTreeSet<UserId>>>);
+pub(crate) struct Admins(Arc<RwLock<BTreeSet<UserId>>>);
 
 impl Admins {
-    pub(super) fn contains(&self, user: &UserId) -> bool {
+    pub(crate) fn contains(&self, user: &UserId) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(user)
     }
 
