@@ -8,6 +8,7 @@
 mod flags;
 mod keys;
 mod layers;
+mod pairs;
 mod problem;
 mod read;
 mod settings;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     flags::Given,
     keys::{EXAMPLE, KEYS, Key, leaves},
     layers::{Layers, Origin},
+    pairs::open_to_strangers,
     problem::Problem,
     settings::{Log, LogFormat, Settings},
     values::{Level, Listen},
@@ -85,6 +87,7 @@ impl Sources {
             layers.set_by_flag(key, values);
         }
         let settings = Settings::deserialize(layers.reader())?;
+        pairs::check(&settings, &layers)?;
         Ok(Loaded { settings, file, layers, warnings })
     }
 }

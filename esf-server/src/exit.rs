@@ -88,7 +88,12 @@ impl Exit {
 
     /// The settings cannot be used.
     pub(crate) fn of_config(problem: &Problem) -> Self {
-        Self::new(if problem.is_of_flag() { Code::Usage } else { Code::Misconfigured }, problem.to_string())
+        let code = match problem {
+            _ if problem.is_danger() => Code::WillNotServe,
+            _ if problem.is_of_flag() => Code::Usage,
+            _ => Code::Misconfigured,
+        };
+        Self::new(code, problem.to_string())
     }
 
     /// Nobody is there to read a reason: `esf listen | head` ends like this.

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use crate::{
     auth,
     cli::{self, DEFAULT_ADDRESS},
-    config::{Listen, Loaded, Sources},
+    config::{Listen, Loaded, Sources, open_to_strangers},
     exit::{Code, Exit},
     output,
     signals::{Asked, ServerSignals},
@@ -97,13 +97,7 @@ async fn addresses(listen: &Listen) -> Result<Vec<SocketAddr>, Exit> {
 /// Without credentials, anybody who can connect can be anybody: so only this machine may.
 fn loopback_only(addresses: &[SocketAddr]) -> Result<(), Exit> {
     let Some(public) = addresses.iter().find(|address| !address.ip().is_loopback()) else { return Ok(()) };
-    Err(Exit::new(
-        Code::WillNotServe,
-        format!(
-            "with --open everybody who reaches {public} could log in under any name; \
-             listen on this machine only, as with --listen {DEFAULT_ADDRESS}"
-        ),
-    ))
+    Err(Exit::new(Code::WillNotServe, open_to_strangers(*public)))
 }
 
 /// Listens on the first of the addresses that can be had.

@@ -13,16 +13,27 @@ pub(crate) struct Problem {
     key: String,
     origin: Option<Origin>,
     reason: String,
+    danger: bool,
 }
 
 impl Problem {
     pub(crate) fn new(reason: impl fmt::Display) -> Self {
-        Self { key: String::new(), origin: None, reason: reason.to_string() }
+        Self { key: String::new(), origin: None, reason: reason.to_string(), danger: false }
     }
 
     /// About the key at `path`, whose value came from `origin`.
     pub(crate) fn about(path: &str, origin: Option<&Origin>, reason: impl fmt::Display) -> Self {
-        Self { key: path.to_owned(), origin: origin.cloned(), reason: reason.to_string() }
+        Self { key: path.to_owned(), origin: origin.cloned(), ..Self::new(reason) }
+    }
+
+    /// The same, as something that would work and must not be.
+    pub(super) fn dangerous(self) -> Self {
+        Self { danger: true, ..self }
+    }
+
+    /// Whether it would work and must not be.
+    pub(crate) fn is_danger(&self) -> bool {
+        self.danger
     }
 
     /// Whether a flag is wrong, which is a wrong command line.
@@ -48,7 +59,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, origin, reason } = self;
+        let Self { key, origin, reason, .. } = self;
         if let Some(origin) = origin {
             write!(f, "{origin}: ")?;
         }

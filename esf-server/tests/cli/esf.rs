@@ -30,12 +30,19 @@ pub(crate) struct Ended {
 impl Esf {
     /// Starts `esf` with the words of `line`, and then `more` as they are.
     pub(crate) fn start(line: &str, more: &[&str]) -> Self {
+        let mut command = Self::command(line);
+        command.args(more);
+        Self::spawn(command, format!("esf {line}"))
+    }
+
+    /// `esf` with the words of `line`, to be spawned. It sees nothing of this process's own settings.
+    pub(crate) fn command(line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_esf"));
-        command.args(line.split_whitespace()).args(more);
+        command.args(line.split_whitespace());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ESF_")) {
             command.env_remove(name);
         }
-        Self::spawn(command, format!("esf {line}"))
+        command
     }
 
     pub(crate) fn spawn(mut command: Command, title: String) -> Self {
@@ -94,9 +101,13 @@ impl Esf {
         self.stderr.stop();
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.pid().to_string();
         let sent = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status().unwrap();
         assert!(sent.success(), "{}: no signal {name}", self.title);
     }

@@ -4,6 +4,7 @@ mod esf;
 
 mod bodies;
 mod chat;
+mod config;
 mod page;
 mod people;
 mod reconnect;
