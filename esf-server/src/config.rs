@@ -5,13 +5,14 @@
 //! [`keys`] lists what there is, [`layers`] puts the sources on top of each other and remembers which value came from
 //! where, [`read`] makes the structs of it.
 
+mod checks;
 mod flags;
 mod keys;
 mod layers;
-mod pairs;
 mod problem;
 mod read;
 mod settings;
+mod units;
 mod values;
 
 use std::{
@@ -22,10 +23,10 @@ use std::{
 use serde::Deserialize as _;
 
 pub(crate) use self::{
+    checks::open_to_strangers,
     flags::Given,
     keys::{EXAMPLE, KEYS, Key, leaves},
     layers::{Layers, Origin},
-    pairs::open_to_strangers,
     problem::Problem,
     settings::{Log, LogFormat, Settings},
     values::{Level, Listen},
@@ -87,7 +88,7 @@ impl Sources {
             layers.set_by_flag(key, values);
         }
         let settings = Settings::deserialize(layers.reader())?;
-        pairs::check(&settings, &layers)?;
+        checks::check(&settings, &layers)?;
         Ok(Loaded { settings, file, layers, warnings })
     }
 }

@@ -39,6 +39,7 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     let mut signals = ServerSignals::new()?;
 
     let builder = esf_tokio::server().authenticator(authenticator).admission(settings.admission());
+    let builder = builder.configure(|config| settings.protocol.apply(config));
     let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
     let address = listen(&server, &settings.listen, &addresses).await?;
     tokio::spawn(log_events(server.clone()));

@@ -3,10 +3,13 @@
 //! A table is a struct that is always there, and what may be absent is an `Option` in it, so that the defaults name every
 //! key. Secrets stay in files of their own, of which a setting is the path: settings are printed.
 
-use esf_tokio::{Admission, ForwardedHeader, UserId};
+use esf_tokio::{Admission, ForwardedHeader, ServerConfig, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::values::{Level, Listen, Name, Range};
+use super::{
+    units::{Size, Time},
+    values::{Level, Listen, Name, Range},
+};
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) proxy_header: ProxyHeader,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
+    pub(crate) protocol: Protocol,
 }
 
 impl Settings {
@@ -96,3 +100,73 @@ impl Default for Limits {
         }
     }
 }
+
+/// What the protocol leaves to a server. The defaults are those of the library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Protocol {
+    pub(crate) max_frame: Size,
+    pub(crate) max_blob: Size,
+    pub(crate) max_user_id: u8,
+    pub(crate) session_budget: Size,
+    pub(crate) total_budget: Option<Size>,
+    pub(crate) login_timeout: Time,
+    pub(crate) resume_window: Time,
+    pub(crate) silence: Time,
+    pub(crate) max_ttl: Time,
+    pub(crate) relogin: Relogin,
+}
+
+/// What a second login of the same user and device kind does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Relogin {
+    #[default]
+    ReplaceOld,
+    IgnoreNew,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        let config = ServerConfig::default();
+        Self {
+            max_frame: Size(config.max_frame.into()),
+            max_blob: Size(config.max_blob),
+            max_user_id: config.max_user_id,
+            session_budget: Size(config.budget as u64),
+            total_budget: None,
+            login_timeout: Time(config.login_timeout),
+            resume_window: Time(config.resume_window),
+            silence: Time(config.liveness),
+            max_ttl: Time(config.max_ttl),
+            relogin: Relogin::default(),
+        }
+    }
+}
+
+impl Protocol {
+    pub(crate) fn apply(&self, config: &mut ServerConfig) {
+        config.max_frame = u32::try_from(self.max_frame.0).unwrap_or(u32::MAX);
+        config.max_blob = self.max_blob.0;
+        config.max_user_id = self.max_user_id;
+        config.budget = bytes(self.session_budget);
+        if let Some(total) = self.total_budget {
+            config.global_budget = bytes(total);
+        }
+        config.login_timeout = self.login_timeout.0;
+        config.resume_window = self.resume_window.0;
+        config.liveness = self.silence.0;
+        config.max_ttl = self.max_ttl.0;
+        config.relogin = match self.relogin {
+            Relogin::ReplaceOld => esf_tokio::Relogin::ReplaceOld,
+            Relogin::IgnoreNew => esf_tokio::Relogin::IgnoreNew,
+        };
+    }
+}
+
+fn bytes(size: Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

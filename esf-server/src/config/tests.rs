@@ -153,3 +153,48 @@ fn a_file_that_is_not_there_is_named() {
     let told = sources(Some("/nowhere/esf.toml"), &[], &[]).load().unwrap_err().to_string();
     assert!(told.starts_with("/nowhere/esf.toml: it cannot be read: ") && told.contains("--config"), "{told}");
 }
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    for (flags, told) in [
+        (
+            &[("limits.connections", "10"), ("limits.connections_per_address", "11")][..],
+            "--limits-connections-per-address: one address may have more connections than all together; lower this limit, or \
+             raise that (limits.connections: --limits-connections)",
+        ),
+        (
+            &[("limits.connections", "10"), ("limits.connections_per_address", "0")],
+            "--limits-connections-per-address: one",
+        ),
+        (&[("proxy_header", "forwarded")], "--proxy-header: no proxy is trusted, so nobody reads this header; "),
+        (&[("open", "true"), ("listen", "0.0.0.0:1")], "--listen: with --open everybody who reaches 0.0.0.0:1 could "),
+        (&[("protocol.max_frame", "4095")], "--protocol-max-frame: it is 4 KiB to 1 GiB"),
+        (&[("protocol.max_frame", "2 GiB")], "--protocol-max-frame: it is 4 KiB to 1 GiB"),
+        (&[("protocol.max_user_id", "0")], "--protocol-max-user-id: it is 1 to 255"),
+        (&[("protocol.login_timeout", "0")], "--protocol-login-timeout: it is 1 s to 1 h"),
+        (&[("protocol.resume_window", "25 h")], "--protocol-resume-window: it is 24 h at most"),
+        (
+            &[("protocol.max_frame", "1 MiB"), ("protocol.session_budget", "1 MiB")],
+            "--protocol-session-budget: a session has to hold at least two of the largest frames; ",
+        ),
+        (
+            &[("protocol.total_budget", "1 MiB")],
+            "--protocol-total-budget: all sessions together may hold less than one ",
+        ),
+    ] {
+        let values: Vec<(&str, &[&str])> =
+            flags.iter().map(|(key, value)| (*key, std::slice::from_ref(value))).collect();
+        let problem = sources(None, &[], &values).load().unwrap_err();
+        assert!(problem.to_string().starts_with(told), "{problem}\n  not: {told}");
+        assert_eq!(problem.is_danger(), told.contains("everybody"), "{told}");
+    }
+}
+
+#[test]
+fn a_limit_that_only_a_default_is_at_odds_with_is_no_contradiction() {
+    for (key, value) in
+        [("limits.connections", "10"), ("protocol.max_frame", "2 MiB"), ("protocol.session_budget", "1 MiB")]
+    {
+        assert!(sources(None, &[], &[(key, &[value])]).load().is_ok(), "{key}");
+    }
+}

@@ -1,11 +1,15 @@
-//! Settings that are each right and contradict each other.
+//! What no type says: ranges, and settings that are each right and contradict each other.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use super::{Layers, Problem, Settings, settings::ProxyHeader};
+use super::{
+    Layers, Problem, Settings,
+    settings::ProxyHeader,
+    units::{Size, Time},
+};
 use crate::cli::DEFAULT_ADDRESS;
 
-/// Refuses the first pair that contradicts itself.
+/// Refuses the first that cannot be.
 pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), Problem> {
     let said = |path: &str| layers.origin(path).is_some();
     let limits = &settings.limits;
@@ -23,6 +27,35 @@ pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), Problem>
     if settings.proxy_header != ProxyHeader::default() && settings.trusted_proxies.is_empty() {
         let reason = "no proxy is trusted, so nobody reads this header; name the proxies, or leave it out";
         return Err(of(layers, "proxy_header", "trusted_proxies", reason));
+    }
+    check_protocol(settings, layers)
+}
+
+fn check_protocol(settings: &Settings, layers: &Layers) -> Result<(), Problem> {
+    let protocol = &settings.protocol;
+    let outside = |path: &str, range: &str| Err(Problem::about(path, layers.origin(path), format!("it is {range}")));
+    if !(Size(4 << 10)..=Size(1 << 30)).contains(&protocol.max_frame) {
+        return outside("protocol.max_frame", "4 KiB to 1 GiB");
+    }
+    if protocol.max_user_id == 0 {
+        return outside("protocol.max_user_id", "1 to 255");
+    }
+    if !(Time(Duration::from_secs(1))..=Time(Duration::from_secs(3600))).contains(&protocol.login_timeout) {
+        return outside("protocol.login_timeout", "1 s to 1 h");
+    }
+    if protocol.resume_window > Time(Duration::from_secs(86_400)) {
+        return outside("protocol.resume_window", "24 h at most");
+    }
+    let (budget, max_frame) = ("protocol.session_budget", "protocol.max_frame");
+    // Alone, a large frame raises the budget of a session to what it needs.
+    let both = layers.origin(budget).is_some() && layers.origin(max_frame).is_some();
+    if both && protocol.session_budget.0 < 2 * protocol.max_frame.0 {
+        let reason = "a session has to hold at least two of the largest frames; raise this, or lower that";
+        return Err(of(layers, budget, max_frame, reason));
+    }
+    if protocol.total_budget.is_some_and(|total| total < protocol.session_budget) {
+        let reason = "all sessions together may hold less than one alone; raise this, or lower that";
+        return Err(of(layers, "protocol.total_budget", budget, reason));
     }
     Ok(())
 }
