@@ -111,7 +111,8 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let (by_flag, _) = server(&[("ESF_LISTEN", "192.0.2.1:2")], &format!("{line} --listen 127.0.0.1:0"));
     drop(by_flag);
 
-    let checked = |variables: &[(&str, &str)]| esf(variables, &format!("config check {} --origins", file.path())).ended();
+    let checked =
+        |variables: &[(&str, &str)]| esf(variables, &format!("config check {} --origins", file.path())).ended();
     let lines = checked(&[("ESF_LOG_LEVEL", "warn"), ("ESF_ADMINS", "alice,bob")]).fine();
     let shown = esf(&[], "config show").ended().fine();
     let keys = shown.iter().filter(|line| line.contains(" = ") || line.ends_with("is not set")).count();
