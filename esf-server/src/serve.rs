@@ -38,7 +38,7 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     // Before anybody knows that there is a server to be stopped.
     let mut signals = ServerSignals::new()?;
 
-    let builder = esf_tokio::server().authenticator(authenticator).admission(settings.admission());
+    let builder = esf_tokio::server().authenticator(authenticator.clone()).admission(settings.admission());
     let builder = builder.configure(|config| settings.protocol.apply(config));
     let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
     let address = listen(&server, &settings.listen, &addresses).await?;
@@ -46,7 +46,8 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     warn_unencrypted(address);
     greet(address);
 
-    let mut reload = Reload::new(sources, settings, Running { server: server.clone(), admins, log });
+    let running = Running { server: server.clone(), authenticator, admins, log };
+    let mut reload = Reload::new(sources, settings, running);
     loop {
         match signals.next().await {
             Asked::Stop => break,

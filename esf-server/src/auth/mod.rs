@@ -11,7 +11,8 @@ use crate::{
     serve::Admins,
 };
 
-/// Decides who may log in, in the way that the settings say.
+/// Decides who may log in, in the way that the settings say. Clones decide alike.
+#[derive(Clone)]
 pub(crate) enum AnyAuthenticator {
     Open(Open),
 }
@@ -20,6 +21,17 @@ impl Authenticator for AnyAuthenticator {
     async fn authenticate(&self, login: LoginRequest) -> Decision {
         match self {
             Self::Open(open) => open.authenticate(login).await,
+        }
+    }
+}
+
+impl AnyAuthenticator {
+    /// Takes from new settings, and reads again from its files, what a running server can. An error changes nothing and
+    /// says why. It is not for another way to decide: that is for the next start.
+    pub(crate) fn reload(&self, _settings: &Settings) -> Result<(), String> {
+        match self {
+            // Its admins are told apart.
+            Self::Open(_) => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@ use esf_tokio::{Authenticator, Decision, LoginRequest, Rights};
 use crate::serve::Admins;
 
 /// Everybody is who they say they are, and those named have the rights of an admin.
+#[derive(Clone)]
 pub(crate) struct Open {
     admins: Admins,
 }

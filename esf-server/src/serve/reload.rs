@@ -10,7 +10,10 @@ use serde_json::Value;
 use tracing::{error, info, warn};
 
 use super::log::LogControl;
-use crate::config::{self, Settings, Sources};
+use crate::{
+    auth::AnyAuthenticator,
+    config::{self, Settings, Sources},
+};
 
 /// Those with the rights of an admin.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +32,7 @@ impl Admins {
 /// What of a running server can change.
 pub(super) struct Running {
     pub(super) server: Server,
+    pub(super) authenticator: AnyAuthenticator,
     pub(super) admins: Admins,
     pub(super) log: LogControl,
 }
@@ -64,6 +68,10 @@ impl Reload {
                 return;
             }
         };
+        if let Err(reason) = self.running.authenticator.reload(&loaded.settings) {
+            error!(reason, "the settings cannot be used and stay as they were");
+            return;
+        }
         for warning in &loaded.warnings {
             warn!("{warning}");
         }
