@@ -2,7 +2,7 @@
 //!
 //! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`limits`]
 //! are the servers that do nothing but the transport, [`peers`] those that others wrote; [`subject`] starts what is measured; a module for each of the
-//! benches ([`relay`], [`query`], [`idle`], [`core_path`]) says what is measured and how; [`report`] is what comes out.
+//! benches ([`relay`], [`query`], [`idle`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
 #![expect(clippy::print_stderr, reason = "each run is told while it is made")]
 
 pub mod core_path;
@@ -10,7 +10,9 @@ pub mod idle;
 pub mod limits;
 pub mod load;
 pub mod machine;
+pub mod page;
 pub mod peers;
+pub mod plot;
 pub mod process;
 pub mod query;
 pub mod relay;

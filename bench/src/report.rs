@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// Its size.
     pub machine: String,
+    /// What was typed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    /// The day.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub date: String,
     /// One for each thing that was measured.
     pub results: Vec<Row>,
     /// Why the results must not be used, if there is a reason.
@@ -70,9 +76,15 @@ impl Report {
     /// The results as a table of Markdown, which reads well as plain text too.
     #[must_use]
     pub fn table(&self) -> String {
+        self.table_of(|_| true).unwrap_or_default()
+    }
+
+    /// The same of some of the results; `None` if there are none of those.
+    #[must_use]
+    pub fn table_of(&self, wanted: impl Fn(&Row) -> bool) -> Option<String> {
         let head = ["what", "value", "unit", "limit", "ratio", "server CPU, us", "target"];
         let mut rows: Vec<[String; 7]> = vec![head.map(str::to_owned)];
-        rows.extend(self.results.iter().map(|row| {
+        rows.extend(self.results.iter().filter(|row| wanted(row)).map(|row| {
             let number = |value: Option<f64>| value.map(short).unwrap_or_default();
             [
                 row.name.clone(),
@@ -84,6 +96,9 @@ impl Report {
                 self.judged(row).unwrap_or_default(),
             ]
         }));
+        if rows.len() == 1 {
+            return None;
+        }
         let widths: Vec<usize> =
             (0..head.len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
         let line =
@@ -110,7 +125,7 @@ impl Report {
         let mut table = line(&rows[0]);
         table += &format!("| {} |\n", rule.join(" | "));
         rows[1..].iter().for_each(|row| table += &line(row));
-        table
+        Some(table)
     }
 
     /// What a row has to reach, and whether it does.
@@ -118,6 +133,7 @@ impl Report {
         let (_, goal) = GOALS.iter().find(|(name, _)| *name == row.name)?;
         let (reached, text) = match *goal {
             Goal::Ratio(least) => (row.ratio? >= least, format!(">= {least} of the limit")),
+            Goal::RatioAtMost(most) => (row.ratio? <= most, format!("<= {most} of the limit")),
             Goal::AtLeast(least) => (row.value >= least, format!(">= {}", short(least))),
             Goal::AtMost(most) => (row.value <= most, format!("<= {}", short(most))),
         };
@@ -134,6 +150,7 @@ impl Report {
 /// What a number has to reach.
 enum Goal {
     Ratio(f64),
+    RatioAtMost(f64),
     AtLeast(f64),
     AtMost(f64),
 }
@@ -150,7 +167,7 @@ const GOALS: &[(&str, Goal)] = &[
     ("idle/64KiB", Goal::AtMost(16384.0)),
     ("query/19000", Goal::AtLeast(500_000.0)),
     ("blob/throughput", Goal::Ratio(0.4)),
-    ("blob/same-connection-p99", Goal::Ratio(2.0)),
+    ("blob/same-connection-p99", Goal::RatioAtMost(2.0)),
     ("blob/link-p99-above-quiet", Goal::AtMost(5000.0)),
     ("blob/resident-4GiB-above-100MB", Goal::AtMost(33_554_432.0)),
     ("storm/10000", Goal::AtMost(30.0)),
@@ -169,7 +186,7 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 /// A number in about three digits, with thousands apart.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     if value.abs() >= 1000.0 {
         let digits = format!("{value:.0}");
         let mut out = String::new();

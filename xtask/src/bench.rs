@@ -19,8 +19,12 @@ pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result<End, Problem>
     }
     let programs = target(&workspace.root)?.join("release");
     let mut bench = std::process::Command::new(programs.join("esf-bench"));
-    let status = bench.arg("run").args(words).arg("--esf").arg(programs.join("esf")).status()?;
-    Ok(end(status))
+    if let ["page", ..] = words {
+        bench.args(words);
+    } else {
+        bench.arg("run").args(words).arg("--esf").arg(programs.join("esf"));
+    }
+    Ok(end(bench.status()?))
 }
 
 fn end(status: ExitStatus) -> End {

@@ -29,7 +29,8 @@ The chores of the project:
   cargo xtask features --missing     print a row for each rule of docs/PROTOCOL.md that has none
   cargo xtask protocol               write the state machines into docs/PROTOCOL.md, as the code has them
   cargo xtask bench [WHAT]           measure micro, relay, query, idle or all, beside the machine's limits
-                                     (--json FILE, --peers, --runs N, --help)
+                                     (--json FILE, --peers, --runs N, --write, --help)
+  cargo xtask bench page FILE…       write the tables and the plot of docs/PERFORMANCE.md from what --json wrote
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask help                   this text

@@ -6,9 +6,13 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
-    Plan, Problem, core_path, idle, limits, load, machine, process, query, relay, report::Report, subject::Library,
+    Plan, Problem, core_path, idle, limits, load, machine, page, process, query, relay, report::Report,
+    subject::Library,
 };
 use esf_tokio::{Context, Handlers};
+
+/// The project.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Measures ESF beside what the machine allows.
 #[derive(Debug, Parser)]
@@ -22,6 +26,13 @@ struct Cli {
 enum Command {
     /// Measure
     Run(Run),
+    /// Write the tables and the plot of docs/PERFORMANCE.md from results that were kept; of those with one name the
+    /// last counts
+    Page {
+        /// What `--json` wrote
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// A small server of the library (started by `run`)
     #[command(hide = true)]
     Serve { kind: Library },
@@ -45,6 +56,9 @@ struct Run {
     /// Write the results as JSON to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the tables and the plot of docs/PERFORMANCE.md from these results
+    #[arg(long)]
+    write: bool,
     /// Runs of each measurement, of which the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
@@ -93,6 +107,7 @@ enum Bench {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(run) => measure(&run),
+        Command::Page { files } => page_of(&files),
         Command::Serve { kind } => on_tokio(serve(kind)),
         Command::Limit { kind } => on_tokio(limits::serve(kind, tell)),
         Command::Load { spec } => answer(&spec, load::run),
@@ -120,7 +135,8 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         messages: run.messages,
         instructions: !run.no_instructions,
     };
-    let mut report = Report { machine: machine::describe(), ..Report::default() };
+    let mut report =
+        Report { machine: machine::describe(), command: command(), date: page::today(), ..Report::default() };
     if !process::can_pin() {
         report
             .invalid
@@ -150,7 +166,35 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         fs::write(file, serde_json::to_string_pretty(&report)? + "\n")
             .map_err(|error| format!("{}: {error}", file.display()))?;
     }
+    if run.write {
+        println!("written: {}", page::write(ROOT.as_ref(), &[report.clone()])?.display());
+    }
     Ok(if report.invalid.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn page_of(files: &[PathBuf]) -> Result<ExitCode, Problem> {
+    let read = |file: &PathBuf| {
+        let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok::<Report, Problem>(serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?)
+    };
+    let reports = files.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    println!("written: {}", page::write(ROOT.as_ref(), &reports)?.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was typed, without the files of this machine.
+fn command() -> String {
+    let mut words = std::env::args().skip(2);
+    let mut typed = String::from("cargo xtask bench");
+    while let Some(word) = words.next() {
+        if word == "--esf" || word == "--json" {
+            words.next();
+        } else {
+            typed.push(' ');
+            typed += &word;
+        }
+    }
+    typed
 }
 
 async fn serve(kind: Library) -> Result<(), Problem> {
