@@ -30,7 +30,7 @@ const CHAPTERS: &[(&[&str], &str, &str)] = &[
         &["query"],
         "Queries",
         "Questions of 64 bytes that the server's own handler answers, on as many connections as the number says. `open-n`: \
-         n connections wait for one answer each.",
+         n connections wait for one answer each. Server and generator share all cores.",
     ),
     (
         &["idle"],

@@ -47,7 +47,15 @@ impl Subject {
     /// # Errors
     /// It does not start.
     pub fn library(kind: Library) -> Result<Self, Problem> {
-        Self::own("serve", &kind)
+        Self::own(pinned(SERVER_CORE, std::env::current_exe()?), "serve", &kind)
+    }
+
+    /// The same on all cores, which it then shares with its load.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn library_anywhere(kind: Library) -> Result<Self, Problem> {
+        Self::own(Command::new(std::env::current_exe()?), "serve", &kind)
     }
 
     /// What the machine allows.
@@ -55,7 +63,7 @@ impl Subject {
     /// # Errors
     /// It does not start.
     pub fn limit(limit: Limit) -> Result<Self, Problem> {
-        Self::own("limit", &limit)
+        Self::own(pinned(SERVER_CORE, std::env::current_exe()?), "limit", &limit)
     }
 
     /// A server that says `mark` and its address.
@@ -68,9 +76,8 @@ impl Subject {
         Ok(Self { process, address })
     }
 
-    fn own(subcommand: &str, kind: &impl clap::ValueEnum) -> Result<Self, Problem> {
+    fn own(mut command: Command, subcommand: &str, kind: &impl clap::ValueEnum) -> Result<Self, Problem> {
         let name = kind.to_possible_value().ok_or("a server without a name")?;
-        let mut command = pinned(SERVER_CORE, std::env::current_exe()?);
         Self::start(command.arg(subcommand).arg(name.get_name()), "listening on ")
     }
 }
@@ -80,7 +87,22 @@ impl Subject {
 /// # Errors
 /// It fails.
 pub fn load<T: DeserializeOwned>(subcommand: &str, spec: &impl serde::Serialize) -> Result<T, Problem> {
-    let mut command = pinned(LOAD_CORE, std::env::current_exe()?);
+    load_by(pinned(LOAD_CORE, std::env::current_exe()?), subcommand, spec)
+}
+
+/// The same on any core.
+///
+/// # Errors
+/// It fails.
+pub fn load_anywhere<T: DeserializeOwned>(subcommand: &str, spec: &impl serde::Serialize) -> Result<T, Problem> {
+    load_by(Command::new(std::env::current_exe()?), subcommand, spec)
+}
+
+fn load_by<T: DeserializeOwned>(
+    mut command: Command,
+    subcommand: &str,
+    spec: &impl serde::Serialize,
+) -> Result<T, Problem> {
     let told = Running::start(command.arg(subcommand).arg(serde_json::to_string(spec)?))?.finish()?;
     Ok(serde_json::from_str(&told)?)
 }
