@@ -39,17 +39,15 @@ fn check(loaded: &Loaded, origins: bool) -> Result<(), Exit> {
 /// The texts, numbers and lists of JSON are those of TOML.
 fn show(loaded: &Loaded) -> Result<(), Exit> {
     let values = config::leaves(&loaded.settings);
-    let (tables, top): (Vec<_>, Vec<_>) = values.iter().partition(|(path, _)| path.contains('.'));
     let mut table = "";
-    for (path, value) in top.into_iter().chain(tables) {
-        let (of, name) = path.rsplit_once('.').unwrap_or(("", path));
-        if of != table {
-            print(&format!("\n[{of}]"))?;
-            table = of;
+    for key in KEYS.iter() {
+        if key.table() != table {
+            table = key.table();
+            print(&format!("\n[{table}]"))?;
         }
-        match value {
-            Value::Null => print(&format!("# {name} is not set"))?,
-            value => print(&format!("{name} = {value}"))?,
+        match values.get(&key.path) {
+            None | Some(Value::Null) => print(&format!("# {} is not set", key.name()))?,
+            Some(value) => print(&format!("{} = {value}", key.name()))?,
         }
     }
     Ok(())

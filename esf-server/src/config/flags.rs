@@ -34,7 +34,10 @@ impl FromArgMatches for Given {
 }
 
 fn flag(key: &'static Key) -> Arg {
-    let arg = Arg::new(key.path.as_str()).long(key.flag.as_str()).help(help(key));
+    let mut arg = Arg::new(key.path.as_str()).long(key.flag.as_str()).help(help(key));
+    if !key.table().is_empty() {
+        arg = arg.help_heading(key.table());
+    }
     if key.is_switch() {
         arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")
     } else if key.is_list() {

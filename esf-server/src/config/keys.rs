@@ -43,25 +43,37 @@ impl Key {
         self.default.is_array()
     }
 
+    /// The table that it stands in; empty for none.
+    pub(crate) fn table(&self) -> &str {
+        self.path.rsplit_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// Its name within its table.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit_once('.').map_or(self.path.as_str(), |(_, name)| name)
+    }
+
     pub(crate) fn is_switch(&self) -> bool {
         self.default.is_boolean()
     }
 }
 
-/// All keys, by path.
+/// All keys, in the order of the example.
 pub(crate) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
-    let about = comments(EXAMPLE);
+    let lines = comments(EXAMPLE);
     let key = |(path, default): (String, Value)| {
         let short = SHORT.iter().find(|(long, _)| *long == path).map(|(_, short)| (*short).to_owned());
         Key {
             flag: short.unwrap_or_else(|| path.replace(['.', '_'], "-")),
             variable: format!("{PREFIX}{}", path.replace('.', "_").to_ascii_uppercase()),
             default,
-            about: about.get(&path).cloned().unwrap_or_default(),
+            about: lines.iter().find(|(key, _)| *key == path).map(|(_, words)| words.clone()).unwrap_or_default(),
             path,
         }
     };
-    leaves(&Settings::default()).into_iter().map(key).collect()
+    let mut keys: Vec<Key> = leaves(&Settings::default()).into_iter().map(key).collect();
+    keys.sort_by_key(|key| lines.iter().position(|(line, _)| *line == key.path));
+    keys
 });
 
 /// The values of settings by their paths. What is unset is `null`.
@@ -95,8 +107,8 @@ pub(super) fn of_variable(name: &str) -> Result<Option<&'static Key>, Option<&'s
 }
 
 /// The comment above each key of an example: `# words`, then `key = value`, or `#key = value` for one without a default.
-fn comments(example: &str) -> BTreeMap<String, String> {
-    let (mut table, mut words, mut about) = (String::new(), Vec::new(), BTreeMap::new());
+fn comments(example: &str) -> Vec<(String, String)> {
+    let (mut table, mut words, mut about) = (String::new(), Vec::new(), Vec::new());
     for line in example.lines() {
         if let Some(comment) = line.strip_prefix("# ") {
             words.push(comment);
@@ -106,7 +118,7 @@ fn comments(example: &str) -> BTreeMap<String, String> {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             table = format!("{name}.");
         } else if let Some((name, _)) = line.split_once(" = ") {
-            about.insert(format!("{table}{name}"), words.join(" "));
+            about.push((format!("{table}{name}"), words.join(" ")));
         }
         words.clear();
     }

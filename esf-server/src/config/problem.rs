@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::Origin;
+use super::{KEYS, Origin};
 
 /// A configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,10 @@ impl de::Error for Problem {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let known = match nearest(field, expected) {
+        let mut longer = expected.iter().filter(|known| known.starts_with(field));
+        let longer = longer.next().filter(|_| longer.next().is_none()).copied();
+        let elsewhere = || KEYS.iter().find(|key| key.name() == field).map(|key| key.path.as_str());
+        let known = match nearest(field, expected).or(longer).or_else(elsewhere) {
             Some(near) => or(&Some(near)),
             None => format!("; known here are {}", expected.join(", ")),
         };

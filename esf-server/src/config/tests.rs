@@ -56,6 +56,15 @@ fn flags_and_variables_have_one_key_each() {
 fn what_a_file_has_wrong_is_told_with_line_and_key_and_advice() {
     for (text, told) in [
         (
+            "[limits]\nlogins = 1",
+            "esf.toml, line 2: limits.logins: there is no such key; did you mean logins_per_address?",
+        ),
+        (
+            "logins_per_address = 1",
+            "esf.toml, line 1: logins_per_address: there is no such key; did you mean limits.logins_per_address?",
+        ),
+        ("[log]\nzzz = 1", "esf.toml, line 2: log.zzz: there is no such key; known here are level, format"),
+        (
             "open = true\nlitsen = \"127.0.0.1:1\"",
             "esf.toml, line 2: litsen: there is no such key; did you mean listen?",
         ),
