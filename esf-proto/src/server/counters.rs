@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::close::CloseReason;
+use crate::{close::CloseReason, session::budget::Full};
 
 /// One number that only grows.
 #[derive(Debug, Default)]
@@ -61,8 +61,20 @@ counters! {
     sessions_expired,
     /// Messages and queries relayed.
     relayed,
-    /// Sends, queries and answers that found a queue full.
+    /// Sends, queries and answers that found a queue full, whatever the cause.
     busy,
+    /// Of these, because a session holds all that it may.
+    busy_budget,
+    /// … because all sessions together hold all that they may.
+    busy_memory,
+    /// … because one source has half of a queue already.
+    busy_share,
+    /// … because whoever asks has as much open as it may.
+    busy_open,
+    /// … because as many queries wait for the receiver as may.
+    busy_queries,
+    /// … because enough waits for the server's own application.
+    busy_application,
     /// Sends to somebody who is not there.
     offline,
     /// Volatile messages dropped because the channel was busy.
@@ -110,7 +122,41 @@ const CLOSED: [&str; CloseReason::ALL.len()] = [
     "closed_internal",
 ];
 
+/// Why a queue took nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Budget,
+    Memory,
+    Share,
+    Open,
+    Queries,
+    Application,
+}
+
+impl From<Full> for Cause {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Own => Self::Budget,
+            Full::Parent => Self::Memory,
+        }
+    }
+}
+
 impl Counters {
+    /// Counts something that a queue did not take.
+    pub(crate) fn busy(&self, cause: Cause) {
+        self.busy.add(1);
+        let counter = match cause {
+            Cause::Budget => &self.busy_budget,
+            Cause::Memory => &self.busy_memory,
+            Cause::Share => &self.busy_share,
+            Cause::Open => &self.busy_open,
+            Cause::Queries => &self.busy_queries,
+            Cause::Application => &self.busy_application,
+        };
+        counter.add(1);
+    }
+
     /// Counts a link that this server closes.
     pub(crate) fn close(&self, reason: CloseReason) {
         if let Some(counter) = self.closed.get(reason as usize) {

@@ -1,7 +1,7 @@
 //! What a session does with the routed frames of its client: validates them, keeps what is for the server, hands the
 //! rest to the hub.
 
-use super::{Session, command::HubCommand};
+use super::{Session, command::HubCommand, counters::Cause};
 use crate::{
     close::CloseReason,
     failure::Failure,
@@ -71,8 +71,8 @@ impl Session {
         let ack = Frame::Ack { envelope: Envelope::new(to, from, id) };
         let bytes = cost(ack.encoded_len());
         // Room for the ack first: a message is not run that could not be acknowledged.
-        if !self.budget.charge(bytes) {
-            self.counters.busy.add(1);
+        if let Err(full) = self.budget.try_charge(bytes) {
+            self.counters.busy(full.into());
             return self.fail(id, Kind::Certain, Failure::Busy);
         }
         if verdict == Verdict::Run {
@@ -107,8 +107,9 @@ impl Session {
     fn accept(&mut self, message: Message, len: usize) -> Result<(), Failure> {
         let cost = MESSAGE_COST + len;
         let room = self.inbox.is_empty() || self.inbox_bytes + cost <= self.config.queue;
-        if !room || !self.budget.charge(cost) {
-            self.counters.busy.add(1);
+        let charged = if room { self.budget.try_charge(cost).map_err(Cause::from) } else { Err(Cause::Application) };
+        if let Err(cause) = charged {
+            self.counters.busy(cause);
             return Err(Failure::Busy);
         }
         self.inbox_bytes += cost;

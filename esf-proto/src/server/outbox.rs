@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Config, Counters, SERVER,
+    counters::Cause,
     open::{CopyEnd, Open, OpenTable},
     shares::Shares,
 };
@@ -95,12 +96,10 @@ impl Outbox {
             return self.offer_volatile(frame, source);
         }
         let is_query = matches!(kind, Kind::Query | Kind::Request);
-        if !self.admit(source, is_query, len) {
+        if self.admit(source, is_query, len).is_err() {
             // What expired here, while the client was away or slow, makes room.
             self.withdraw_expired(now);
-            if !self.admit(source, is_query, len) {
-                return Err(self.busy());
-            }
+            self.admit(source, is_query, len).map_err(|cause| self.busy(cause))?;
         }
         let lane = if is_query { Lane::Interactive } else { Lane::Message };
         if is_query {
@@ -142,9 +141,10 @@ impl Outbox {
         let too_many_queries = matches!(open.about, Kind::Query | Kind::Request)
             && (queries >= self.config.max_open_queries
                 || bytes + open.bytes > self.config.max_open_query_bytes.max(open.bytes));
-        if self.open.len() >= self.config.max_open || too_many_queries || !self.budget.charge(open.room) {
-            return Err(self.busy());
+        if self.open.len() >= self.config.max_open || too_many_queries {
+            return Err(self.busy(Cause::Open));
         }
+        self.budget.try_charge(open.room).map_err(|full| self.busy(full.into()))?;
         if let Some(old) = self.open.insert(open) {
             self.budget.release(old.room);
         }
@@ -170,8 +170,9 @@ impl Outbox {
             return;
         };
         let more = cost(frame.len()).saturating_sub(open.room);
-        if more > 0 && !self.budget.charge(more) {
-            self.counters.busy.add(1);
+        let charged = if more > 0 { self.budget.try_charge(more) } else { Ok(()) };
+        if let Err(full) = charged {
+            self.counters.busy(full.into());
             self.fail(&open, Failure::Busy);
             return;
         }
@@ -280,12 +281,12 @@ impl Outbox {
     }
 
     /// Charges for a frame of another source if there is room for it.
-    fn admit(&mut self, source: SessionId, is_query: bool, len: usize) -> bool {
+    fn admit(&mut self, source: SessionId, is_query: bool, len: usize) -> Result<(), Cause> {
         let query_bytes = self.config.max_open_query_bytes.max(len);
         if is_query
             && (self.queued_queries >= self.config.max_open_queries || self.queued_query_bytes + len > query_bytes)
         {
-            return false;
+            return Err(Cause::Queries);
         }
         let lanes = &self.lanes;
         let entries = || {
@@ -295,13 +296,13 @@ impl Outbox {
         };
         let (cost, queued) = (cost(len), self.budget.used());
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
-            return false;
+            return Err(Cause::Share);
         }
-        let granted = self.budget.charge(cost);
-        if !granted {
+        let granted = self.budget.try_charge(cost);
+        if granted.is_err() {
             self.shares.remove(source, cost);
         }
-        granted
+        granted.map_err(Cause::from)
     }
 
     fn withdraw_expired(&mut self, now: Instant) {
@@ -352,8 +353,8 @@ impl Outbox {
         }
     }
 
-    fn busy(&self) -> Failure {
-        self.counters.busy.add(1);
+    fn busy(&self, cause: Cause) -> Failure {
+        self.counters.busy(cause);
         Failure::Busy
     }
 }

@@ -8,6 +8,7 @@ use super::{
     Config, Counters, Generation, LoginClaim, Outbox,
     command::{HubChange, HubCommand, HubEvent},
     control::Control,
+    counters::Cause,
     transitions::{SessionState, check_session},
 };
 use crate::{
@@ -537,13 +538,14 @@ impl Session {
         let fits = self.queries.is_empty()
             || self.queries.len() < self.config.max_open_queries
                 && self.query_bytes + cost <= self.config.max_open_query_bytes;
-        if fits && self.budget.charge(cost) {
-            self.query_bytes += cost;
-            self.queries.push_back((query, cost));
-        } else {
-            self.counters.busy.add(1);
+        let charged = if fits { self.budget.try_charge(cost).map_err(Cause::from) } else { Err(Cause::Application) };
+        if let Err(cause) = charged {
+            self.counters.busy(cause);
             self.commands.push_back(HubCommand::Refuse { id: query.token.0, failure: Failure::Busy });
+            return;
         }
+        self.query_bytes += cost;
+        self.queries.push_back((query, cost));
     }
 
     /// Tells the sender of a frame that this session could not deliver it.

@@ -14,6 +14,15 @@ pub struct Budget {
     parent: Option<Arc<Budget>>,
 }
 
+/// Which budget has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// The one that was asked.
+    Own,
+    /// Its parent.
+    Parent,
+}
+
 impl Budget {
     /// A budget of its own of `limit` bytes.
     #[must_use]
@@ -31,11 +40,25 @@ impl Budget {
     /// admits one frame of any size, so that no limit makes a permitted frame impossible.
     #[must_use]
     pub fn charge(&self, bytes: usize) -> bool {
+        self.try_charge(bytes).is_ok()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// They were not there, here or in the parent.
+    pub fn try_charge(&self, bytes: usize) -> Result<(), Full> {
         let before = self.used.fetch_add(bytes, Relaxed);
         let after = before.saturating_add(bytes);
         let fits = before == 0 || after <= self.limit;
-        let granted = fits && self.parent.as_ref().is_none_or(|parent| parent.lend(after, bytes));
-        if !granted {
+        let granted = if !fits {
+            Err(Full::Own)
+        } else if self.parent.as_ref().is_none_or(|parent| parent.lend(after, bytes)) {
+            Ok(())
+        } else {
+            Err(Full::Parent)
+        };
+        if granted.is_err() {
             self.used.fetch_sub(bytes, Relaxed);
         }
         granted

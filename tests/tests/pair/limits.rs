@@ -67,7 +67,7 @@ fn a_session_holds_no_more_than_its_budget_and_what_is_over_it_is_busy() {
     let accepted = 160 - refused;
     let taken = accepted * (4 * KIB);
     assert!((240 * KIB..=256 * KIB).contains(&taken), "{taken} bytes were taken");
-    assert_eq!(world.counter("busy"), refused as u64);
+    assert_eq!((world.counter("busy"), world.counter("busy_budget")), (refused as u64, refused as u64));
     // Beside it only an answer, or the room for one, to each message.
     assert!(world.node.held_bytes() <= 256 * KIB + 160 * 128);
     slow.reads = true;
@@ -161,6 +161,7 @@ fn where_all_sessions_together_are_full_those_that_hold_most_are_refused_first()
     let refused = refused_of("large", 1, 100, &mut sender, &mut world);
     assert!((30..=45).contains(&refused), "it may hold as much as is left: {refused}");
     assert_eq!(refused_of("large", 101, 5, &mut sender, &mut world), 5);
+    assert!(world.counter("busy_memory") >= 5, "and this is why");
     assert_eq!(refused_of("small", 201, 10, &mut sender, &mut world), 0, "one that holds little gets its room");
     assert!(world.node.held_bytes() <= 1024 * KIB);
     others.are_unharmed(&mut world, "a server that is nearly full");
@@ -184,7 +185,7 @@ fn a_session_has_at_most_1024_open_of_which_256_are_queries() {
         asker.push(&mut world, message);
     }
     assert_eq!(failures(&mut asker), [(301 + 768, Failure::Busy)], "768 beside 256 queries");
-    assert_eq!(world.counter("busy"), 2);
+    assert_eq!((world.counter("busy"), world.counter("busy_open")), (2, 2));
     // When their time is over, their places are free again.
     asker.pass(&mut world, Duration::from_secs(29));
     asker.send(&mut world, &Frame::Heartbeat { nonce: 1 });
@@ -230,6 +231,7 @@ fn queries_that_wait_for_a_receiver_are_bounded_whoever_asks() {
         refused += failures(&mut asker).len();
     }
     assert_eq!(refused, 300 - 256);
+    assert_eq!(world.counter("busy_queries"), 300 - 256);
     slow.reads = true;
     slow.pump(&mut world);
     assert_eq!(slow.take_texts().len(), 256);

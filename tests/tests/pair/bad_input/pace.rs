@@ -56,6 +56,7 @@ fn a_peer_that_stops_reading_is_closed_after_30_s_and_its_senders_get_busy() {
     let bytes = waiting.len() * 8 * KIB;
     assert!((900 * KIB..=KIB * KIB).contains(&bytes), "one sender gets half of the budget, not {bytes}");
     assert_eq!(scene.world.counter("busy"), busy + 1);
+    assert_eq!(scene.world.counter("busy_share"), busy + 1, "one source has its half");
     let still_in = |scene: &mut Scene, seconds| {
         let before = scene.world.now;
         scene.mallory.pass(&mut scene.world, Duration::from_secs(seconds));
@@ -120,6 +121,7 @@ fn an_application_of_the_server_that_never_takes_makes_its_senders_busy_and_dela
     let accepted = fill(&mut scene.world, ann, "", 4 * KIB);
     assert!((240 * KIB..=256 * KIB).contains(&(accepted.len() * 4 * KIB)), "{} messages", accepted.len());
     assert_eq!(scene.world.counter("busy"), busy + 1);
+    assert_eq!(scene.world.counter("busy_application"), 1);
     assert!(accepted.iter().all(|id| scene.world.outcome(ann, *id) == Some(Outcome::Acked)));
     scene.world.advance(Duration::from_secs(60));
     scene.others.are_unharmed(&mut scene.world, "an application that never takes");
