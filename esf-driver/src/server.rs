@@ -34,17 +34,17 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use self::{
+    auth::{Accepted, Authenticator, Decision, LoginClaim, LoginRequest},
+    builder::ServerBuilder,
+    stats::ServerStats,
+};
 use self::{
     auth::{AnyAuthenticator, PreQueryHandler},
     door::{Client, Door},
     endpoint::CellInbox,
     sends::Calls,
     stats::DriverCounters,
-};
-pub use self::{
-    auth::{Authenticator, Decision, LoginRequest},
-    builder::ServerBuilder,
-    stats::ServerStats,
 };
 use crate::{
     admission::Admission,
@@ -61,8 +61,9 @@ pub const SHUT_DOWN_GRACE: Duration = Duration::from_secs(5);
 const CLOSING_SHARE: Duration = Duration::from_secs(1);
 /// When clients that were asked to leave may come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Logins and queries before login that the application decides about at the same time.
-const DECISIONS: usize = 256;
+/// Logins and queries before login that the application decides about at the same time. More than the costly checks that
+/// an application lets wait, so that cheap ones pass them.
+const DECISIONS: usize = 1024;
 
 /// A server: listeners and streams, and everybody who is logged in over them.
 ///
@@ -202,6 +203,19 @@ impl Server {
     /// `Offline` if there is none.
     pub fn kick_out(&self, user: &UserId) -> Result<(), Failure> {
         self.0.node.kick_out(self.0.runtime.now(), user)
+    }
+
+    /// Ends every login of a user that a credential of a version below `below` opened, as [`Accepted`] told it: their
+    /// password was changed, say, or they are no more.
+    pub fn revoke(&self, user: &UserId, below: u64) {
+        self.0.node.revoke(self.0.runtime.now(), user, below);
+    }
+
+    /// Draws login numbers from `from` on and, as long as that is enough, below `below`. A server that keeps `below`
+    /// durably and ahead of time, and starts its next life from it, never draws one twice, also when its clock steps
+    /// back. Without this the clock counts.
+    pub fn reserve_login_numbers(&self, from: u64, below: u64) {
+        self.0.node.reserve_login_numbers(from, below);
     }
 
     /// Whether a user is online.

@@ -87,7 +87,7 @@
 //!
 //!     // The application judges the credential, then the hub finds the login its place.
 //!     if let Some(AppRequest::Authenticate(_)) = link.poll_request() {
-//!         link.handle_response(AppResponse::Accept { rights: Rights::NONE });
+//!         link.handle_response(AppResponse::Accept(Rights::NONE.into()));
 //!     }
 //!     if let Some(claim) = link.poll_login() {
 //!         let (secret, wall) = (ResumeSecret([3; 16]), UnixMillis(1_760_000_000_000));
@@ -98,7 +98,9 @@
 //!         });
 //!         let Place::New { handle, .. } = place else { panic!("nobody is in its way") };
 //!         let login_number = handle.session.borrow().login_number();
-//!         link.handle_placed(now, &claim, Placed { resumed: None, secret, login_number, server: this_life, wall });
+//!         let ticket = bytes::Bytes::new();
+//!         let placed = Placed { resumed: None, secret, login_number, server: this_life, wall, ticket };
+//!         link.handle_placed(now, &claim, &placed);
 //!         cell = Some(handle);
 //!     }
 //!

@@ -58,8 +58,8 @@ pub use esf_driver::{
     http::{ForwardedHeader, Origins},
     runtime::BoxStream,
     server::{
-        Authenticator, Decision, Lagged, LoginRequest, Relogin, SHUT_DOWN_GRACE, Server, ServerBuilder, ServerEvent,
-        ServerEvents, ServerStats,
+        Accepted, Authenticator, Decision, Lagged, LoginClaim, LoginRequest, Relogin, SHUT_DOWN_GRACE, Server,
+        ServerBuilder, ServerEvent, ServerEvents, ServerStats,
     },
 };
 pub use esf_proto::{

@@ -3,6 +3,7 @@
 pub mod transitions;
 pub mod vectors;
 
+pub mod accounts;
 pub mod by_hand;
 pub mod bystanders;
 pub mod raw;

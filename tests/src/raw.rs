@@ -15,7 +15,7 @@ use esf_proto::{
     wire::{Address, Credential, Envelope, Frame, Frames, Header, Kind, Login, LoginResult, RawFrame, Resume, Welcome},
 };
 
-use crate::world::{World, answer};
+use crate::world::World;
 
 /// A link whose client side is the test itself.
 pub struct RawLink {
@@ -45,6 +45,8 @@ pub struct LoginWith<'a> {
     pub login_number: u64,
     /// The password.
     pub password: &'a [u8],
+    /// The ticket.
+    pub ticket: &'a [u8],
     /// The session to go on with: secret and count.
     pub resume: Option<(ResumeSecret, u32)>,
     /// Milliseconds between heartbeats.
@@ -59,6 +61,7 @@ impl Default for LoginWith<'_> {
             takes_messages: true,
             login_number: 0,
             password: b"",
+            ticket: b"",
             resume: None,
             heartbeat_ms: 5_000,
         }
@@ -152,7 +155,7 @@ impl RawLink {
             user: &self.engine.user,
             credential: Credential { kind: CredentialKind::Password, bytes: with.password },
             system_token: b"",
-            ticket: b"",
+            ticket: with.ticket,
             resume: with.resume.map(|(secret, received)| Resume { secret, received }),
         };
         Frame::Login(login).to_bytes(Header::default()).expect("a login frame")
@@ -187,7 +190,7 @@ impl RawLink {
         self.transport.unflushed = !self.reads;
         self.conn.handle_transport(now, self.transport);
         while let Some(request) = world.authenticates.then(|| self.conn.poll_request()).flatten() {
-            self.conn.handle_response(now, answer(request));
+            self.conn.handle_response(now, world.accounts.answer(request));
         }
         while self.reads {
             let Some(message) = self.conn.poll_transmit(now) else { break };

@@ -24,12 +24,12 @@ use esf_proto::{
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, InstanceId, LinkId, MessageId, To, UserId},
-    login::Rights,
-    server::{AppRequest, AppResponse, Config as ServerConfig, LoginRequest},
+    server::Config as ServerConfig,
     session::inbound::{IncomingQuery, Message},
     time::{Instant, UnixMillis},
 };
 
+use crate::accounts::Accounts;
 use crate::wire_between::{Down, Up, Wire};
 
 /// The wall clock when a world begins, in ms. It passes with the virtual time, also over a restart of the server.
@@ -83,6 +83,8 @@ pub struct World {
     pub answering: Answering,
     /// Whether the authenticator answers; while it does not, it is not lost what it was asked.
     pub authenticates: bool,
+    /// What its application knows of credentials and tickets.
+    pub accounts: Arc<Accounts>,
     /// The server's events so far.
     pub server_events: Vec<ServerEvent>,
     pub(crate) cells: Vec<Arc<Cell>>,
@@ -104,12 +106,14 @@ impl World {
     #[must_use]
     pub fn with(config: ServerConfig) -> Self {
         let wall = Arc::new(AtomicU64::new(WALL_AT_START));
+        let accounts = Arc::<Accounts>::default();
         Self {
             now: Instant::from_micros(1_000_000),
-            node: node(config.clone(), 1, &wall),
+            node: node(config.clone(), 1, &wall, &accounts),
             inbox: Vec::new(),
             answering: Answering::Echo,
             authenticates: true,
+            accounts,
             server_events: Vec::new(),
             cells: Vec::new(),
             engines: Vec::new(),
@@ -350,7 +354,7 @@ impl World {
         self.links.retain(|_, wire| !wire.client_gone);
         self.cells.clear();
         self.lives += 1;
-        self.node = node(self.config.clone(), self.lives, &self.wall);
+        self.node = node(self.config.clone(), self.lives, &self.wall, &self.accounts);
     }
 
     /// The network between a client and the server is gone: both ends know, and attempts to connect fail until
@@ -583,7 +587,7 @@ impl World {
         conn.handle_transport(now, wire.transport);
         while let Some(request) = self.authenticates.then(|| conn.poll_request()).flatten() {
             moved = true;
-            conn.handle_response(now, answer(request));
+            conn.handle_response(now, self.accounts.answer(request));
         }
         // A transport that nobody reads takes so much and no more.
         while wire.has_room() {
@@ -738,7 +742,7 @@ pub fn client_config(name: &str) -> ClientConfig {
     ClientConfig::new(UserId::parse(name, 255).expect("a user name"))
 }
 
-fn node(config: ServerConfig, life: u64, wall: &Arc<AtomicU64>) -> Arc<Node> {
+fn node(config: ServerConfig, life: u64, wall: &Arc<AtomicU64>, accounts: &Arc<Accounts>) -> Arc<Node> {
     let mut secret = u128::from(life) << 64;
     let wall = wall.clone();
     Node::new(
@@ -751,21 +755,7 @@ fn node(config: ServerConfig, life: u64, wall: &Arc<AtomicU64>) -> Arc<Node> {
                 secret.to_le_bytes()
             }),
             wall: Box::new(move || UnixMillis(wall.load(Relaxed))),
+            tickets: Box::new(accounts.clone()),
         },
     )
-}
-
-/// Who the authenticator of this world is: `admin…` may kick and list, the password `wrong` is refused, everybody else
-/// is let in.
-pub(crate) fn answer(request: AppRequest) -> AppResponse {
-    match request {
-        AppRequest::Authenticate(LoginRequest { user, credential, .. }) => {
-            if &credential[..] == b"wrong" {
-                return AppResponse::Refuse { cause: "the password is wrong".into() };
-            }
-            let admin = user.as_str().starts_with("admin");
-            AppResponse::Accept { rights: if admin { Rights::KICK.with(Rights::LIST) } else { Rights::NONE } }
-        }
-        AppRequest::PreQuery { body, .. } => AppResponse::PreReply(Ok(body)),
-    }
 }

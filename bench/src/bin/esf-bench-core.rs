@@ -53,7 +53,10 @@ fn node() -> Arc<Node> {
         secret.to_le_bytes()
     });
     let wall = Box::new(|| UnixMillis(1_700_000_000_000));
-    Node::new(ServerConfig::default(), Inputs { instance: InstanceId(1), keys: (1, 2), secrets, wall })
+    Node::new(
+        ServerConfig::default(),
+        Inputs { instance: InstanceId(1), keys: (1, 2), secrets, wall, tickets: Box::new(()) },
+    )
 }
 
 fn name(at: usize) -> String {
@@ -86,7 +89,7 @@ impl User {
         let mut user = Self { session, link, conn: Conn::accept(node, START), to, messages: 0 };
         user.exchange(START);
         user.conn.poll_request().ok_or("nobody asks whether it may log in")?;
-        user.conn.handle_response(START, AppResponse::Accept { rights: Rights::NONE });
+        user.conn.handle_response(START, AppResponse::Accept(Rights::NONE.into()));
         user.exchange(START);
         Ok(user)
     }
@@ -212,7 +215,7 @@ fn fed(node: &Arc<Node>, me: usize, to: usize) -> Result<Fed, Problem> {
     let (name, instance) = (name(me), me as u64 + 1);
     conn.handle_message(START, wire::login(&name, instance));
     conn.poll_request().ok_or("nobody asks whether it may log in")?;
-    conn.handle_response(START, AppResponse::Accept { rights: Rights::NONE });
+    conn.handle_response(START, AppResponse::Accept(Rights::NONE.into()));
     while conn.poll_transmit(START).is_some() {}
     let frame = wire::plain((&name, instance), &self::name(to), BODY);
     Ok(Fed { conn, frame, received: 0, taken: 0 })

@@ -143,10 +143,21 @@ impl Conn {
     /// Does what follows from the last input.
     fn settle(&mut self, now: Instant) {
         self.clock = self.clock.max(now);
-        if let Some(claim) = self.link.poll_login() {
+        if let Some(claim) = self.link.poll_login().filter(|claim| !self.is_revoked(claim)) {
             self.find_place(now, claim, LoginStage::First, Vec::new());
         }
         self.let_go(now);
+    }
+
+    /// Refuses a login whose credential was given up while it was judged: it takes nobody's place.
+    fn is_revoked(&mut self, claim: &LoginClaim) -> bool {
+        let below = self.node.revoked.below(&claim.engine.user);
+        let revoked = below.is_some_and(|below| claim.credential_version < below);
+        if revoked {
+            let cause = "the credential is good no more";
+            self.link.refuse(LoginCode::Failed, CloseReason::LoginFailed, cause);
+        }
+        revoked
     }
 
     /// Finds the login's place; `silent` are the older logins that were asked for a sign of life and gave none.
@@ -241,14 +252,13 @@ impl Conn {
     ) {
         cell.attach(generation, &self.waker);
         self.held = Some(Held { cell: cell.clone(), generation });
-        let placed = Placed {
-            resumed,
-            secret,
-            login_number: cell.look(|session| session.login_number()),
-            server: self.node.instance,
-            wall: self.node.wall(),
-        };
-        self.link.handle_placed(now, claim, placed);
+        let login_number = cell.look(|session| session.login_number());
+        let (server, wall) = (self.node.instance, self.node.wall());
+        let ticket = self.node.tickets.ticket(claim, login_number);
+        let placed = Placed { resumed, secret, login_number, server, wall, ticket };
+        self.link.handle_placed(now, claim, &placed);
+        // Its credential may have been given up since it was judged.
+        self.node.end_if_revoked(now, cell);
     }
 
     fn new_cell(&self, claim: &LoginClaim, secret: ResumeSecret, entry: Entry) -> Arc<Cell> {

@@ -7,6 +7,7 @@
 mod cell;
 mod conn;
 mod desk;
+mod revoked;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,13 +20,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
     hub::Hub,
     ids::{Engine, InstanceId, LinkId, Source, To, UserId},
     login::Rights,
-    server::{Config, Counters, HubChange},
+    server::{Config, Counters, HubChange, LoginClaim},
     session::budget::Budget,
     time::{Instant, UnixMillis},
     wire::{Address, Frame, RawFrame},
@@ -35,6 +37,7 @@ pub use cell::Cell;
 use cell::LinkWaker;
 pub use conn::Conn;
 use desk::OwnEnd;
+use revoked::Revoked;
 
 /// What waits for the server's application and is not fetched; beyond it the oldest goes.
 const EVENTS: usize = 4096;
@@ -49,6 +52,35 @@ pub struct Inputs {
     pub secrets: Box<dyn FnMut() -> [u8; 16] + Send>,
     /// The wall clock.
     pub wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
+    /// Who makes reconnect tickets: `()` makes none.
+    pub tickets: Box<dyn Tickets>,
+}
+
+/// Makes reconnect tickets, and gives them up.
+pub trait Tickets: Send + Sync {
+    /// The ticket for a login that got its place; empty for none. Called while the login waits, with no lock held.
+    fn ticket(&self, login: &LoginClaim, login_number: u64) -> Bytes;
+
+    /// A user was kicked out: tickets of theirs are to be good no more. Called with no lock held.
+    fn kicked(&self, user: &UserId);
+}
+
+impl Tickets for () {
+    fn ticket(&self, _login: &LoginClaim, _login_number: u64) -> Bytes {
+        Bytes::new()
+    }
+
+    fn kicked(&self, _user: &UserId) {}
+}
+
+impl<T: Tickets + ?Sized> Tickets for Arc<T> {
+    fn ticket(&self, login: &LoginClaim, login_number: u64) -> Bytes {
+        (**self).ticket(login, login_number)
+    }
+
+    fn kicked(&self, user: &UserId) {
+        (**self).kicked(user);
+    }
 }
 
 /// Something that the server's application may want to know.
@@ -104,6 +136,8 @@ pub struct Node {
     instance: InstanceId,
     secrets: Mutex<Box<dyn FnMut() -> [u8; 16] + Send>>,
     wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
+    tickets: Box<dyn Tickets>,
+    revoked: Revoked,
     next_link: AtomicU64,
     links: Mutex<BTreeMap<LinkId, Arc<LinkWaker>>>,
     stage: AtomicU8,
@@ -130,6 +164,8 @@ impl Node {
             instance: inputs.instance,
             secrets: Mutex::new(inputs.secrets),
             wall: inputs.wall,
+            tickets: inputs.tickets,
+            revoked: Revoked::default(),
             next_link: AtomicU64::new(1),
             links: Mutex::default(),
             stage: AtomicU8::new(Stage::Running as u8),
@@ -195,7 +231,37 @@ impl Node {
         for victim in victims {
             victim.with(self, now, |session, outbox| session.end(now, CloseReason::Kicked, outbox));
         }
+        // The name as the victim has it: it has one.
+        if let Ok(user) = UserId::parse(user, u8::MAX) {
+            self.tickets.kicked(&user);
+        }
         Ok(())
+    }
+
+    /// Ends every session of a user that a credential of a version below `below` has opened, those of logins that are
+    /// under way included (ESF-123).
+    pub fn revoke(&self, now: Instant, user: &UserId, below: u64) {
+        // First, so that a login which this does not see in the directory sees it.
+        self.revoked.note(now, user, below, self.config.login_timeout * 2);
+        let sessions = self.hub().sessions_of(user);
+        for cell in sessions {
+            self.end_if_revoked(now, &cell);
+        }
+    }
+
+    fn end_if_revoked(&self, now: Instant, cell: &Arc<Cell>) {
+        let Some(below) = self.revoked.below(&cell.engine().user) else { return };
+        cell.with(self, now, |session, outbox| {
+            if session.credential_version() < below {
+                session.end(now, CloseReason::LoginFailed, outbox);
+            }
+        });
+    }
+
+    /// Draws login numbers from `from` on and, as long as that is enough, below `below`: see
+    /// [`Hub::reserve_numbers`].
+    pub fn reserve_login_numbers(&self, from: u64, below: u64) {
+        self.hub_mut(|hub| hub.reserve_numbers(from, below));
     }
 
     /// The next event for the server's application. The oldest are dropped when nobody fetches them.

@@ -26,7 +26,10 @@ fn node() -> Arc<Node> {
         secret.to_le_bytes()
     });
     let wall = Box::new(|| UnixMillis(1_000));
-    Node::new(Config::default(), Inputs { instance: InstanceId(900), keys: (1, 2), secrets, wall })
+    Node::new(
+        Config::default(),
+        Inputs { instance: InstanceId(900), keys: (1, 2), secrets, wall, tickets: Box::new(()) },
+    )
 }
 
 fn engine(name: &str) -> Engine {
@@ -60,7 +63,7 @@ fn plain(from: &Engine, to: &str, flags: Flags) -> Bytes {
 
 fn judge(conn: &mut Conn, rights: Rights) {
     while let Some(AppRequest::Authenticate(_)) = conn.poll_request() {
-        conn.handle_response(NOW, AppResponse::Accept { rights });
+        conn.handle_response(NOW, AppResponse::Accept(rights.into()));
     }
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use esf_proto::{failure::Failure, login::Rights, server::AppResponse};
+use esf_proto::{failure::Failure, ids::UserId, login::Rights, server::AppResponse};
 
-pub use esf_proto::server::LoginRequest;
+pub use esf_proto::server::{Accepted, LoginClaim, LoginRequest};
 
-use crate::runtime::BoxFuture;
+use crate::{node::Tickets, runtime::BoxFuture};
 
 /// Decides who may log in. Also any `Fn(LoginRequest) -> impl Future<Output = Decision>`.
 ///
@@ -16,6 +16,18 @@ use crate::runtime::BoxFuture;
 pub trait Authenticator: Send + Sync + 'static {
     /// Decides about one login.
     fn authenticate(&self, login: LoginRequest) -> impl Future<Output = Decision> + Send;
+
+    /// Makes the reconnect ticket for a login that got its place, opaque and of at most 512 bytes: later logins show it
+    /// as [`LoginRequest::ticket`]. Empty for none, which is the default. Called while the login waits, so it is quick.
+    fn ticket(&self, login: &LoginClaim, login_number: u64) -> Bytes {
+        let _ = (login, login_number);
+        Bytes::new()
+    }
+
+    /// A user was kicked out: tickets of theirs are to be good no more. Called once for each kick, so it is quick.
+    fn kicked(&self, user: &UserId) {
+        let _ = user;
+    }
 }
 
 impl<F, R> Authenticator for F
@@ -33,10 +45,7 @@ where
 #[non_exhaustive]
 pub enum Decision {
     /// Yes.
-    Accept {
-        /// What the login may do beyond messaging.
-        rights: Rights,
-    },
+    Accept(Accepted),
     /// No.
     Refuse {
         /// Why, for people. The same for an unknown user and a wrong password.
@@ -53,13 +62,13 @@ impl Decision {
     /// Yes, with no rights beyond messaging.
     #[must_use]
     pub const fn accept() -> Self {
-        Self::Accept { rights: Rights::NONE }
+        Self::Accept(Accepted { rights: Rights::NONE, credential_version: 0, login_number: None })
     }
 
     /// Yes, with these rights.
     #[must_use]
     pub const fn accept_with(rights: Rights) -> Self {
-        Self::Accept { rights }
+        Self::Accept(Accepted { rights, credential_version: 0, login_number: None })
     }
 
     /// No, for this cause.
@@ -72,7 +81,7 @@ impl Decision {
 impl From<Decision> for AppResponse {
     fn from(decision: Decision) -> Self {
         match decision {
-            Decision::Accept { rights } => Self::Accept { rights },
+            Decision::Accept(accepted) => Self::Accept(accepted),
             Decision::Refuse { cause } => Self::Refuse { cause },
             Decision::Later { retry_after } => Self::Later { retry_after },
         }
@@ -82,11 +91,31 @@ impl From<Decision> for AppResponse {
 /// An [`Authenticator`] behind a pointer.
 pub(super) trait AnyAuthenticator: Send + Sync {
     fn authenticate(&self, login: LoginRequest) -> BoxFuture<'_, Decision>;
+    fn ticket(&self, login: &LoginClaim, login_number: u64) -> Bytes;
+    fn kicked(&self, user: &UserId);
 }
 
 impl<A: Authenticator> AnyAuthenticator for A {
     fn authenticate(&self, login: LoginRequest) -> BoxFuture<'_, Decision> {
         Box::pin(Authenticator::authenticate(self, login))
+    }
+
+    fn ticket(&self, login: &LoginClaim, login_number: u64) -> Bytes {
+        Authenticator::ticket(self, login, login_number)
+    }
+
+    fn kicked(&self, user: &UserId) {
+        Authenticator::kicked(self, user);
+    }
+}
+
+impl Tickets for dyn AnyAuthenticator {
+    fn ticket(&self, login: &LoginClaim, login_number: u64) -> Bytes {
+        AnyAuthenticator::ticket(self, login, login_number)
+    }
+
+    fn kicked(&self, user: &UserId) {
+        AnyAuthenticator::kicked(self, user);
     }
 }
 

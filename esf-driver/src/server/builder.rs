@@ -147,6 +147,7 @@ impl ServerBuilder {
                 secret
             }),
             wall: Box::new(wall_clock),
+            tickets: Box::new(self.authenticator.clone()),
         };
         let handling = Arc::new(Handling {
             handler: self.handler,

@@ -319,6 +319,9 @@ impl Session {
     /// The session is over: whatever is open gets its outcome, then `Closed`.
     pub(super) fn end(&mut self, on: On, reason: CloseReason) {
         self.set_state(on, State::Closed(reason));
+        if let Some(held) = &mut self.held {
+            held.forget_ticket();
+        }
         let asked = self.link.take().is_some_and(|link| link.stage == Stage::Asked);
         if self.config.pre_query.take().is_some() {
             let failure = if asked { Failure::ConnectionLost } else { Failure::Offline };

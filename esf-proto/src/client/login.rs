@@ -102,6 +102,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// It is over: nobody logs in with the ticket any more (ESF-111).
+    pub(super) fn forget_ticket(&mut self) {
+        self.ticket = Bytes::new();
+    }
+
     /// Whether the server may still hold the session.
     pub(super) fn is_resumable(&self, now: Instant) -> bool {
         now < self.lost_at + self.resume_window

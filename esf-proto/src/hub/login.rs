@@ -68,6 +68,7 @@ impl Entry {
             engine: claim.engine.clone(),
             attempt: claim.attempt,
             rights: claim.rights,
+            credential_version: claim.credential_version,
             takes_messages: claim.takes_messages,
             login_number: self.number,
             secret,
@@ -179,9 +180,18 @@ impl<H: Clone> Hub<H> {
         Place::New { handle, replaced: replaced.into_iter().map(|(handle, _)| handle).collect() }
     }
 
+    /// Draws login numbers from `from` on, and follows the clock no further than to `below`: a server that keeps
+    /// `below` durably, ahead of what it draws, begins its next life there and so stays above all that it ever drew, also
+    /// when its clock steps back (ESF-112). Without this the clock alone counts.
+    pub fn reserve_numbers(&mut self, from: u64, below: u64) {
+        self.last_number = self.last_number.max(from.saturating_sub(1));
+        self.numbers_below = below;
+    }
+
     /// A login number above `known` and above all that this server drew from its clock, should that step back.
     fn next_number(&mut self, wall: UnixMillis, known: u64) -> u64 {
-        self.last_number = wall.0.max(self.last_number.saturating_add(1));
+        let clock = wall.0.min(self.numbers_below.saturating_sub(1));
+        self.last_number = clock.max(self.last_number.saturating_add(1));
         known.saturating_add(1).max(self.last_number).min(MAX_NUMBER)
     }
 

@@ -98,6 +98,8 @@ pub struct Hub<H> {
     sessions: usize,
     /// The last login number that was drawn from the clock.
     last_number: u64,
+    /// The clock is followed no further than to this.
+    numbers_below: u64,
 }
 
 #[derive(Debug)]
@@ -139,6 +141,7 @@ impl<H: Clone> Hub<H> {
             next_session: 1,
             sessions: 0,
             last_number: 0,
+            numbers_below: u64::MAX,
         }
     }
 

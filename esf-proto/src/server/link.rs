@@ -19,7 +19,7 @@ use crate::{
         transport::Transport,
     },
     time::{Instant, UnixMillis},
-    wire::{DecodeError, Frame, Header, Login, LoginResult, PRELOGIN_MAX_FRAME, RawFrame, Resume, Welcome},
+    wire::{DecodeError, Frame, Header, Login, LoginResult, MAX_TICKET, PRELOGIN_MAX_FRAME, RawFrame, Resume, Welcome},
 };
 
 /// A timer this late tells that the clock jumped or the process slept: the peer gets its time again.
@@ -111,10 +111,7 @@ impl core::fmt::Debug for LoginRequest {
 #[derive(Debug)]
 pub enum AppResponse {
     /// The credential is good.
-    Accept {
-        /// What the login may do.
-        rights: Rights,
-    },
+    Accept(Accepted),
     /// The credential is refused.
     Refuse {
         /// Why, for people; at most 255 bytes are told.
@@ -134,6 +131,24 @@ pub enum AppResponse {
     PreReply(Result<Bytes, Failure>),
 }
 
+/// What the application knows of a login whose credential is good.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// What the login may do.
+    pub rights: Rights,
+    /// Which of the user's credentials opened it: the application's own count, that goes up when it revokes the older
+    /// ones. 0 where nothing is ever revoked.
+    pub credential_version: u64,
+    /// The login number that a ticket proved; `None` leaves the one that the client states (ESF-111).
+    pub login_number: Option<u64>,
+}
+
+impl From<Rights> for Accepted {
+    fn from(rights: Rights) -> Self {
+        Self { rights, ..Self::default() }
+    }
+}
+
 /// A login whose credential is good, for the hub to find its place.
 #[derive(Debug, Clone)]
 pub struct LoginClaim {
@@ -149,6 +164,8 @@ pub struct LoginClaim {
     pub takes_messages: bool,
     /// What it may do.
     pub rights: Rights,
+    /// Which of the user's credentials opened it.
+    pub credential_version: u64,
     /// The session to go on with.
     pub resume: Option<Resume>,
     /// The interval of its heartbeats.
@@ -156,7 +173,7 @@ pub struct LoginClaim {
 }
 
 /// The place that a login got: what its welcome says beside the settings.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Placed {
     /// Counted frames that the server has received, if the session goes on; `None` if it is a new one.
     pub resumed: Option<u32>,
@@ -168,6 +185,8 @@ pub struct Placed {
     pub server: InstanceId,
     /// The time of day; 0 is not told.
     pub wall: UnixMillis,
+    /// What replaces the credential in later logins, empty for nothing. One above [`MAX_TICKET`] is left out (ESF-111).
+    pub ticket: Bytes,
 }
 
 impl Link {
@@ -285,9 +304,11 @@ impl Link {
     /// The application answers what [`Link::poll_request`] asked. Ignored when nobody waits for it any more.
     pub fn handle_response(&mut self, response: AppResponse) {
         match (self.state, response) {
-            (LinkState::Authenticating, AppResponse::Accept { rights }) => {
+            (LinkState::Authenticating, AppResponse::Accept(accepted)) => {
                 if let Some(claim) = self.claim.take() {
-                    self.login = Some(LoginClaim { rights, ..claim });
+                    let Accepted { rights, credential_version, login_number } = accepted;
+                    let login_number = login_number.unwrap_or(claim.login_number);
+                    self.login = Some(LoginClaim { rights, credential_version, login_number, ..claim });
                     self.set_state(LinkState::LoggingIn);
                 }
             }
@@ -320,7 +341,7 @@ impl Link {
     }
 
     /// The login has its place: tells the client and lets the session's frames through.
-    pub fn handle_placed(&mut self, now: Instant, claim: &LoginClaim, placed: Placed) {
+    pub fn handle_placed(&mut self, now: Instant, claim: &LoginClaim, placed: &Placed) {
         let now = self.clock(now);
         if self.state != LinkState::LoggingIn {
             return;
@@ -342,7 +363,7 @@ impl Link {
             max_user_id: config.max_user_id,
             server_time_ms: placed.wall.0,
             product: first_bytes(&config.product, 255),
-            ticket: &[],
+            ticket: if placed.ticket.len() <= MAX_TICKET { &placed.ticket } else { &[] },
         })));
         self.set_state(LinkState::Attached);
         self.timers.clear(TimerKind::Login);
@@ -514,6 +535,7 @@ impl Link {
             login_number: login.login_number,
             takes_messages: login.takes_messages,
             rights: Rights::NONE,
+            credential_version: 0,
             resume: login.resume,
             heartbeat: Duration::from_millis(login.heartbeat_ms.into()),
         });

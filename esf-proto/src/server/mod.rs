@@ -24,7 +24,7 @@ pub use command::{HubChange, HubCommand, HubEvent, SERVER};
 pub use config::{Config, Relogin};
 pub use counters::{Counter, Counters};
 pub use desk::{Desk, DeskEvent};
-pub use link::{AppRequest, AppResponse, Link, LinkAction, LoginClaim, LoginRequest, Placed};
+pub use link::{Accepted, AppRequest, AppResponse, Link, LinkAction, LoginClaim, LoginRequest, Placed};
 pub(crate) use open::{Copies, Open};
 pub use outbox::Outbox;
 pub use session::{NewSession, Session, TakeOver};

@@ -42,6 +42,7 @@ pub struct Session {
     pub(super) engine: Engine,
     pub(super) server: InstanceId,
     pub(super) rights: Rights,
+    credential_version: u64,
     takes_messages: bool,
     login_number: u64,
 
@@ -93,6 +94,8 @@ pub struct NewSession {
     pub attempt: u32,
     /// What the login may do.
     pub rights: Rights,
+    /// Which of the user's credentials opened it.
+    pub credential_version: u64,
     /// Whether it is a target for messages.
     pub takes_messages: bool,
     /// The login number.
@@ -145,6 +148,7 @@ impl Session {
             engine: new.engine,
             server: new.server,
             rights: new.rights,
+            credential_version: new.credential_version,
             takes_messages: new.takes_messages,
             login_number: new.login_number,
             state: SessionState::Attached,
@@ -194,6 +198,12 @@ impl Session {
     #[must_use]
     pub fn rights(&self) -> Rights {
         self.rights
+    }
+
+    /// Which of the user's credentials opened it, or the link that has it now.
+    #[must_use]
+    pub fn credential_version(&self) -> u64 {
+        self.credential_version
     }
 
     /// The login number.
@@ -262,6 +272,7 @@ impl Session {
         }
         self.attempt = claim.attempt;
         self.rights = claim.rights;
+        self.credential_version = claim.credential_version;
         self.generation = self.generation.next();
         self.old_secret = Some(resume.secret);
         self.secret = secret;

@@ -4,6 +4,8 @@ use alloc::{rc::Rc, string::String, sync::Arc};
 use core::{cell::RefCell, time::Duration};
 use std::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::{
     failure::Failure,
     hub::{Entry, Hub, Party, Place, Reach, Stage, Whose},
@@ -71,6 +73,7 @@ pub(crate) fn claim(engine: &Engine) -> LoginClaim {
         login_number: 0,
         takes_messages: true,
         rights: Rights::NONE,
+        credential_version: 0,
         resume: None,
         heartbeat: Duration::from_secs(5),
     }
@@ -271,5 +274,12 @@ pub(crate) fn login() -> Login<'static> {
 }
 
 pub(crate) fn placed() -> Placed {
-    Placed { resumed: None, secret: ResumeSecret([1; 16]), login_number: 1, server: SERVER_ID, wall: UnixMillis(0) }
+    Placed {
+        resumed: None,
+        secret: ResumeSecret([1; 16]),
+        login_number: 1,
+        server: SERVER_ID,
+        wall: UnixMillis(0),
+        ticket: Bytes::new(),
+    }
 }

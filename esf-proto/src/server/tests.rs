@@ -177,9 +177,9 @@ fn attached(town: &Town) -> Link {
     for frame in Frames::new(frame, link.max_frame()) {
         link.handle_frame(town.now, frame);
     }
-    link.handle_response(AppResponse::Accept { rights: Rights::NONE });
+    link.handle_response(AppResponse::Accept(Rights::NONE.into()));
     let claim = link.poll_login().expect("an honest login");
-    link.handle_placed(town.now, &claim, placed());
+    link.handle_placed(town.now, &claim, &placed());
     link
 }
 

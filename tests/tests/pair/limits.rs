@@ -358,7 +358,7 @@ fn the_largest_frame_and_message_are_those_before_login_until_the_welcome() {
     let login = link.login_frame(LoginWith::default());
     link.push(&mut world, login);
     assert_eq!(link.conn.max_message(), 8 * KIB);
-    let accept = AppResponse::Accept { rights: Rights::NONE };
+    let accept = AppResponse::Accept(Rights::NONE.into());
     link.conn.handle_response(world.now, accept);
     link.pump(&mut world);
     assert_eq!(link.conn.max_message(), 1024 * KIB + 64 * KIB);

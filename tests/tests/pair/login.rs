@@ -287,7 +287,7 @@ fn the_authenticator_sees_everything_that_may_decide() {
         assert!(!format!("{request:?}").contains("secret"), "a credential is never printed");
         assert!(link.conn.poll_request().is_none(), "it is asked once");
     }
-    link.conn.handle_response(world.now, AppResponse::Accept { rights: Rights::LIST });
+    link.conn.handle_response(world.now, AppResponse::Accept(Rights::LIST.into()));
     link.pump(&mut world);
     assert!(link.login_answer().is_ok());
 }

@@ -15,4 +15,5 @@ mod resume;
 mod rules;
 mod server_sends;
 mod takeover;
+mod tickets;
 mod window;

@@ -21,9 +21,9 @@ fn frame(link: &mut Link, now: u64, frame: &Frame<'_>) -> Option<RawFrame> {
 fn attached(config: Config) -> (Link, Arc<Counters>) {
     let (mut link, counters) = link_with(config);
     frame(&mut link, 0, &Frame::Login(login()));
-    link.handle_response(AppResponse::Accept { rights: Rights::NONE });
+    link.handle_response(AppResponse::Accept(Rights::NONE.into()));
     let claim = link.poll_login().unwrap();
-    link.handle_placed(at(0), &claim, placed());
+    link.handle_placed(at(0), &claim, &placed());
     assert!(link.poll_transmit().is_some());
     (link, counters)
 }
@@ -50,10 +50,10 @@ fn a_login_is_judged_placed_and_welcomed() {
     assert!(frame(&mut link, 0, &Frame::Login(login())).is_none());
     let Some(AppRequest::Authenticate(request)) = link.poll_request() else { panic!("the credential is to be judged") };
     assert_eq!((request.user.as_str(), &request.credential[..]), ("ann", &b"secret"[..]));
-    link.handle_response(AppResponse::Accept { rights: Rights::KICK });
+    link.handle_response(AppResponse::Accept(Rights::KICK.into()));
     let claim = link.poll_login().unwrap();
     assert_eq!((claim.rights, claim.heartbeat), (Rights::KICK, Duration::from_secs(5)));
-    link.handle_placed(at(0), &claim, placed());
+    link.handle_placed(at(0), &claim, &placed());
     assert_eq!((link.max_frame(), link.max_message()), (1 << 20, (1 << 20) + (64 << 10)));
     assert!(frame(&mut link, 0, &Frame::Heartbeat { nonce: 1 }).is_some(), "for the session");
 }
@@ -62,9 +62,9 @@ fn a_login_is_judged_placed_and_welcomed() {
 fn a_welcome_goes_out_whatever_the_product_is_called() {
     let (mut link, _) = link_with(Config { product: "ä".repeat(200), ..Config::default() });
     frame(&mut link, 0, &Frame::Login(login()));
-    link.handle_response(AppResponse::Accept { rights: Rights::NONE });
+    link.handle_response(AppResponse::Accept(Rights::NONE.into()));
     let claim = link.poll_login().unwrap();
-    link.handle_placed(at(0), &claim, placed());
+    link.handle_placed(at(0), &claim, &placed());
     let frames = told(&mut link);
     let Ok(Frame::LoginResult(LoginResult::Succeed(welcome))) = frames[0].decode() else { panic!("a welcome") };
     assert_eq!(welcome.product, "ä".repeat(127));
@@ -131,7 +131,7 @@ fn a_login_and_its_judge_have_their_time() {
     link.handle_timeout(at(25_000));
     assert_eq!(told(&mut link).len(), 1);
     assert_eq!(link.poll_action(), Some(LinkAction::Close(CloseReason::LoginTimeout)));
-    link.handle_response(AppResponse::Accept { rights: Rights::NONE });
+    link.handle_response(AppResponse::Accept(Rights::NONE.into()));
     assert_silent(&mut link);
 }
 

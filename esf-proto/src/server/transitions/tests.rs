@@ -37,10 +37,10 @@ fn go(link: &mut Link, to: LinkState) {
         Querying => drop(link.handle_frame(at(0), frame(&Frame::PreQuery { info_type: 1, body: b"" }))),
         Answered => link.handle_response(AppResponse::PreReply(Ok(bytes::Bytes::new()))),
         Authenticating => drop(link.handle_frame(at(0), frame(&Frame::Login(login())))),
-        LoggingIn => link.handle_response(AppResponse::Accept { rights: Rights::NONE }),
+        LoggingIn => link.handle_response(AppResponse::Accept(Rights::NONE.into())),
         Attached => {
             let claim = link.poll_login().expect("a login that is to be placed");
-            link.handle_placed(at(0), &claim, placed());
+            link.handle_placed(at(0), &claim, &placed());
         }
         Closing => link.close(CloseReason::GoingAway),
         Closed => link.handle_closed(None),

@@ -182,7 +182,7 @@ fn a_right_to_the_one_is_none_to_the_other() {
         let mut scene = Scene::before_login();
         scene.world.authenticates = false;
         scene.send(scene.mallory.login_frame(LoginWith::default()));
-        scene.mallory.conn.handle_response(scene.world.now, AppResponse::Accept { rights });
+        scene.mallory.conn.handle_response(scene.world.now, AppResponse::Accept(rights.into()));
         scene.mallory.pump(&mut scene.world);
         scene.mallory.take_received();
         let body = |method| if method == Method::Kick { &b"\x03zoe"[..] } else { &b"\0\0"[..] };

@@ -236,7 +236,7 @@ fn a_login_that_the_authenticator_never_answers_is_closed_after_15_s_more() {
     assert!(scene.mallory.is_open(), "the application has 15 s of its own");
     scene.mallory.pass(&mut scene.world, Duration::from_millis(1));
     // Its answer comes too late for anything.
-    let late = AppResponse::Accept { rights: esf_proto::login::Rights::KICK };
+    let late = AppResponse::Accept(esf_proto::login::Rights::KICK.into());
     scene.mallory.conn.handle_response(scene.world.now, late);
     scene.mallory.pump(&mut scene.world);
     assert_eq!(scene.mallory.login_answer(), Err(None));
