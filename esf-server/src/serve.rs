@@ -180,3 +180,6 @@ fn tell_counters(title: &str, server: &Server) {
         let _ = output::line(&format!("  {name} {count}"));
     }
 }
+
+#[cfg(test)]
+mod tests;
