@@ -9,7 +9,7 @@ use esf_tokio::{Server, UserId};
 use serde_json::Value;
 use tracing::{error, info, warn};
 
-use super::log::LogControl;
+use super::{descriptors, log::LogControl};
 use crate::{
     auth::AnyAuthenticator,
     config::{self, Settings, Sources},
@@ -80,6 +80,9 @@ impl Reload {
             let counts = self.values.get(&key).unwrap_or(&Value::Null);
             if *counts == value {
                 continue;
+            }
+            if key == "limits.connections" {
+                descriptors::raise(loaded.settings.limits.connections);
             }
             if Settings::takes_at_once(&key) {
                 info!(key, from = %counts, to = %value, "a setting has changed");

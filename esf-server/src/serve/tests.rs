@@ -6,6 +6,9 @@ async fn the_page_explains_every_counter() {
     let server = esf_tokio::server().start().unwrap();
     for (name, _) in server.stats().counters {
         let name = if name.starts_with("closed_") { "closed_…" } else { name };
-        assert!(PAGE.contains(&format!("\n| `{name}` | ")), "docs/CONFIGURATION.md does not explain the counter {name}");
+        assert!(
+            PAGE.contains(&format!("\n| `{name}` | ")),
+            "docs/CONFIGURATION.md does not explain the counter {name}"
+        );
     }
 }

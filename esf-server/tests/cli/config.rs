@@ -182,6 +182,11 @@ fn a_hang_up_reads_the_settings_again() {
     process.note_with("read again");
     let (first, _open) = ask(&address, "");
     assert_eq!((first.as_str(), ask(&address, "").0.as_str()), ("101", "503"), "limits change too");
+
+    file.write("open = true\n[limits]\nconnections = 99000000\n");
+    process.signal("HUP");
+    process.note_with("open as many files");
+    process.note_with("read again");
 }
 
 #[cfg(unix)]
