@@ -2,7 +2,7 @@
 //!
 //! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`limits`]
 //! are the servers that do nothing but the transport, [`peers`] those that others wrote; [`subject`] starts what is measured; a module for each of the
-//! benches ([`relay`], [`query`], [`idle`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
+//! benches ([`relay`], [`query`], [`idle`], [`storm`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
 #![expect(clippy::print_stderr, reason = "each run is told while it is made")]
 
 pub mod core_path;
@@ -17,6 +17,7 @@ pub mod process;
 pub mod query;
 pub mod relay;
 pub mod report;
+pub mod storm;
 pub mod subject;
 pub mod wire;
 
@@ -44,6 +45,8 @@ pub struct Plan {
     pub rest: std::time::Duration,
     /// Connections that ask queries.
     pub askers: usize,
+    /// Clients that come back at once.
+    pub clients: usize,
     /// Users online while the core's path is measured.
     pub users: usize,
     /// Messages through the core's path.

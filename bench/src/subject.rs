@@ -36,9 +36,21 @@ impl Subject {
     /// # Errors
     /// It does not start.
     pub fn esf(plan: &Plan) -> Result<Self, Problem> {
-        let Some(esf) = &plan.esf else { return Self::library(Library::Plain) };
+        Self::esf_on(plan, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// The same at this address.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn esf_on(plan: &Plan, address: SocketAddr) -> Result<Self, Problem> {
+        let Some(esf) = &plan.esf else {
+            let mut command = pinned(SERVER_CORE, std::env::current_exe()?);
+            command.arg("serve").arg("plain").arg(address.to_string());
+            return Self::start(&mut command, "listening on ");
+        };
         let mut command = pinned(SERVER_CORE, esf);
-        command.args(["serve", "--open", "--listen", "127.0.0.1:0", "--log", "warn"]);
+        command.args(["serve", "--open", "--log", "error", "--listen"]).arg(address.to_string());
         Self::start(&mut command, "ws://")
     }
 

@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
-    Plan, Problem, core_path, idle, limits, load, machine, page, process, query, relay, report::Report,
+    Plan, Problem, core_path, idle, limits, load, machine, page, process, query, relay, report::Report, storm,
     subject::Library,
 };
 use esf_tokio::{Context, Handlers};
@@ -35,7 +35,11 @@ enum Command {
     },
     /// A small server of the library (started by `run`)
     #[command(hide = true)]
-    Serve { kind: Library },
+    Serve {
+        kind: Library,
+        #[arg(default_value = "127.0.0.1:0")]
+        address: String,
+    },
     /// A server that does nothing but the transport (started by `run`)
     #[command(hide = true)]
     Limit { kind: limits::Limit },
@@ -46,6 +50,8 @@ enum Command {
     LoadQueries { spec: String },
     #[command(hide = true)]
     LoadIdle { spec: String },
+    #[command(hide = true)]
+    LoadStorm { spec: String },
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +90,9 @@ struct Run {
     /// Connections that ask queries
     #[arg(long, default_value_t = 19_000)]
     askers: usize,
+    /// Clients that come back at once
+    #[arg(long, default_value_t = 10_000)]
+    clients: usize,
     /// Users online while the core's path is measured
     #[arg(long, default_value_t = 10_000)]
     users: usize,
@@ -101,6 +110,7 @@ enum Bench {
     Relay,
     Query,
     Idle,
+    Storm,
     All,
 }
 
@@ -108,11 +118,12 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(run) => measure(&run),
         Command::Page { files } => page_of(&files),
-        Command::Serve { kind } => on_tokio(serve(kind)),
+        Command::Serve { kind, address } => on_tokio(serve(kind, &address)),
         Command::Limit { kind } => on_tokio(limits::serve(kind, tell)),
         Command::Load { spec } => answer(&spec, load::run),
         Command::LoadQueries { spec } => answer(&spec, load::run_queries),
-        Command::LoadIdle { spec } => clients(&spec),
+        Command::LoadIdle { spec } => idle_clients(&spec),
+        Command::LoadStorm { spec } => storm_clients(&spec),
     };
     ended.unwrap_or_else(|problem| {
         eprintln!("esf-bench: {problem}");
@@ -131,6 +142,7 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         idle: run.idle,
         rest: Duration::try_from_secs_f64(run.rest)?,
         askers: run.askers,
+        clients: run.clients,
         users: run.users,
         messages: run.messages,
         instructions: !run.no_instructions,
@@ -146,11 +158,12 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         report.notes.push(format!("others used the machine when this began: load average {load}"));
     }
     type Measure = fn(&Plan, &mut Report) -> Result<(), Problem>;
-    let benches: [(Bench, Measure); 4] = [
+    let benches: [(Bench, Measure); 5] = [
         (Bench::Micro, core_path::run),
         (Bench::Relay, relay::run),
         (Bench::Query, query::run),
         (Bench::Idle, idle::run),
+        (Bench::Storm, storm::run),
     ];
     for (bench, measure) in benches {
         if run.bench == bench || run.bench == Bench::All {
@@ -197,7 +210,7 @@ fn command() -> String {
     typed
 }
 
-async fn serve(kind: Library) -> Result<(), Problem> {
+async fn serve(kind: Library, address: &str) -> Result<(), Problem> {
     let echo = |_: Context, _: u32, body: Bytes| async move { Ok(body) };
     let server = esf_tokio::server().open();
     let server = match kind {
@@ -205,7 +218,7 @@ async fn serve(kind: Library) -> Result<(), Problem> {
         Library::Coalescing => server.coalesce(true),
         Library::Answering => server.handler(Handlers::new().query(echo)),
     };
-    let server = server.listen("127.0.0.1:0").await?;
+    let server = server.listen(address).await?;
     tell(server.local_addr().ok_or("a server without an address")?);
     std::future::pending().await
 }
@@ -227,7 +240,12 @@ fn answer<S: serde::de::DeserializeOwned, T: serde::Serialize>(
     Ok(ExitCode::SUCCESS)
 }
 
-fn clients(spec: &str) -> Result<ExitCode, Problem> {
+fn idle_clients(spec: &str) -> Result<ExitCode, Problem> {
     idle::clients(&serde_json::from_str(spec)?, || println!("ready"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn storm_clients(spec: &str) -> Result<ExitCode, Problem> {
+    let spec = serde_json::from_str(spec)?;
+    on_tokio(storm::clients(&spec, |word| println!("{word}")))
 }
