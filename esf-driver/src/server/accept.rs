@@ -105,14 +105,15 @@ impl Shared {
 
     /// Does the HTTP part of a stream, then runs its link.
     pub(super) async fn serve(self: Arc<Self>, stream: BoxStream, from: Option<SocketAddr>) {
+        // What is boxed here is so where it begins: this future lives as long as the link, and as large as its largest part.
         let accepted = self.runtime.now();
         let (mut connection, too_many) = Connection::enter(&self);
         if too_many || self.is_stopping() {
-            return self.refuse(stream, Refusal::Full, &Refusal::Full.answer()).await;
+            return Box::pin(self.refuse(stream, Refusal::Full, &Refusal::Full.answer())).await;
         }
         let known = self.client_of(from);
         if known.is_some_and(|client| !connection.count_for(client)) {
-            return self.refuse(stream, Refusal::AddressFull, &Refusal::AddressFull.answer()).await;
+            return Box::pin(self.refuse(stream, Refusal::AddressFull, &Refusal::AddressFull.answer())).await;
         }
         // Of a proxy, whoever is behind it is known when it has asked.
         let proxy = from.filter(|_| known.is_none());
@@ -120,7 +121,6 @@ impl Shared {
         match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream, proxy, &mut connection))).await {
             Some(Ok(Some(Opened { stream, rest, path: Path::Esf, client }))) => {
                 let client = known.unwrap_or(client);
-                // Boxed where it begins, so that the state of the handshake does not weigh on every link.
                 Box::pin(self.run_link(stream, rest, client, accepted, false)).await;
             }
             Some(Ok(None)) => {}
