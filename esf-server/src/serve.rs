@@ -80,7 +80,7 @@ fn warn_unencrypted(address: SocketAddr) {
 /// Says which file counts, and what is odd.
 fn tell_sources(loaded: &Loaded) {
     match &loaded.file {
-        Some(file) => debug!(file = %file.display(), "settings were read"),
+        Some(file) => info!(file = %file.display(), "settings were read"),
         None => debug!("there is no file with settings"),
     }
     for warning in &loaded.warnings {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
@@ -109,18 +109,17 @@ impl Shared {
         let accepted = self.runtime.now();
         let (mut connection, too_many) = Connection::enter(&self);
         if too_many || self.is_stopping() {
-            return Box::pin(self.refuse(stream, Refusal::Full, &Refusal::Full.answer())).await;
+            return Box::pin(self.refuse(stream, from.map(|from| from.ip()), Refusal::Full, None)).await;
         }
         let known = self.client_of(from);
-        if known.is_some_and(|client| !connection.count_for(client)) {
-            return Box::pin(self.refuse(stream, Refusal::AddressFull, &Refusal::AddressFull.answer())).await;
+        if let Some(client) = known.filter(|client| !connection.count_for(*client)) {
+            return Box::pin(self.refuse(stream, client.address, Refusal::AddressFull, None)).await;
         }
         // Of a proxy, whoever is behind it is known when it has asked.
         let proxy = from.filter(|_| known.is_none());
         let limit = self.node.config().login_timeout;
-        match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream, proxy, &mut connection))).await {
+        match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream, known, proxy, &mut connection))).await {
             Some(Ok(Some(Opened { stream, rest, path: Path::Esf, client }))) => {
-                let client = known.unwrap_or(client);
                 Box::pin(self.run_link(stream, rest, client, accepted, false)).await;
             }
             Some(Ok(None)) => {}
@@ -149,21 +148,21 @@ impl Shared {
     async fn shake_hands(
         &self,
         mut stream: BoxStream,
+        known: Option<Client>,
         proxy: Option<SocketAddr>,
         connection: &mut Connection,
     ) -> io::Result<Option<Opened>> {
-        let settled = self.door.settled();
-        let mut client = Client::default();
+        let mut client = known.unwrap_or_default();
         let (mut verdict, rest) = match read_head(&mut stream, may_be_request).await? {
             Head::Whole { head, rest } => {
                 client = proxy.map_or(client, |proxy| self.client_by_proxy(proxy, &head));
-                (judge(&head, &settled.rules), rest)
+                (judge(&head, &self.door.settled().rules), rest)
             }
             Head::TooLarge => (refuse(Refusal::HeadTooLarge), Vec::new()),
             Head::Hopeless => (refuse(Refusal::Malformed), Vec::new()),
         };
-        drop(settled);
-        if matches!(verdict, Verdict::Upgrade { .. }) && !connection.count_for(client) {
+        // The others were counted when they came.
+        if proxy.is_some() && matches!(verdict, Verdict::Upgrade { .. }) && !connection.count_for(client) {
             verdict = refuse(Refusal::AddressFull);
         }
         match verdict {
@@ -173,7 +172,7 @@ impl Shared {
                 Ok(Some(Opened { stream, rest, path, client }))
             }
             Verdict::Refuse { refusal, answer } => {
-                self.refuse(stream, refusal, &answer).await;
+                self.refuse(stream, client.address, refusal, Some(answer)).await;
                 Ok(None)
             }
         }
@@ -181,8 +180,9 @@ impl Shared {
 
     /// Says no, and waits a moment for the other side to have read it: a close with bytes unread is a reset, which would
     /// take the answer with it.
-    async fn refuse(&self, mut stream: BoxStream, refusal: Refusal, answer: &str) {
-        tracing::debug!(?refusal, "a request was refused");
+    async fn refuse(&self, mut stream: BoxStream, address: Option<IpAddr>, refusal: Refusal, answer: Option<String>) {
+        let answer = answer.unwrap_or_else(|| refusal.answer());
+        tracing::debug!(?refusal, address = address.map(tracing::field::display), "a request was refused");
         self.state.counters.refused(refusal);
         let say = async {
             stream.write_all(answer.as_bytes()).await?;
