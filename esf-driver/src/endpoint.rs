@@ -25,6 +25,12 @@ pub trait Endpoint {
     /// The link is gone, with this WebSocket close code if there was one. The last input.
     fn handle_closed(&mut self, now: Instant, code: Option<u16>);
 
+    /// Whether it has frames that it hands out only to a transport that has taken everything else: then it wants to
+    /// hear of the transport as soon as a flush took all bytes, and not only with the next turn.
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
     /// The next frame to send, whole. Called only while the WebSocket can take more.
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes>;
 

@@ -196,7 +196,9 @@ impl<E: Endpoint> Link<E> {
                 Step::Ping => self.socket.feed_ping().map_err(|_| self.end(false, None))?,
                 Step::Close(reason) => self.socket.feed_close(reason).map_err(|_| self.end(false, None))?,
                 Step::Flush => {
-                    self.flush()?;
+                    if self.flush()? && self.endpoint.wants_flush() {
+                        self.endpoint.handle_transport(now, self.socket.transport());
+                    }
                 }
                 Step::Drop => return Err(self.end(matches!(self.reading, Reading::Closed(_)), None)),
                 Step::Wait(_) if self.socket.needs_flush() && !told => {

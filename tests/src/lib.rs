@@ -4,6 +4,7 @@ pub mod transitions;
 pub mod vectors;
 
 pub mod accounts;
+pub mod blobs;
 pub mod by_hand;
 pub mod bystanders;
 pub mod raw;

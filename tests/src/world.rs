@@ -20,7 +20,7 @@ use esf_driver::{
     node::{Cell, Conn, Inputs, Node, ServerEvent},
 };
 use esf_proto::{
-    client::{Action, Config as ClientConfig, Event, SendOptions, Session, State},
+    client::{Action, Config as ClientConfig, Event, OutgoingBlob, SendOptions, Session, State},
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, InstanceId, LinkId, MessageId, To, UserId},
@@ -29,8 +29,11 @@ use esf_proto::{
     time::{Instant, UnixMillis},
 };
 
-use crate::accounts::Accounts;
-use crate::wire_between::{Down, Up, Wire};
+use crate::{
+    accounts::Accounts,
+    blobs::{Blobs, ServerBlobs},
+    wire_between::{Down, Up, Wire},
+};
 
 /// The wall clock when a world begins, in ms. It passes with the virtual time, also over a restart of the server.
 const WALL_AT_START: u64 = 1_700_000_000_000;
@@ -68,6 +71,8 @@ pub struct Engine {
     pub network: bool,
     /// How many items pass on its next link, up and down, before both directions stand still.
     pub next_pass: Option<(usize, usize)>,
+    /// The blobs that it sends and gets.
+    pub blobs: Blobs,
     dead: bool,
 }
 
@@ -85,6 +90,8 @@ pub struct World {
     pub authenticates: bool,
     /// What its application knows of credentials and tickets.
     pub accounts: Arc<Accounts>,
+    /// The blobs that the server's application got.
+    pub server_blobs: ServerBlobs,
     /// The server's events so far.
     pub server_events: Vec<ServerEvent>,
     pub(crate) cells: Vec<Arc<Cell>>,
@@ -114,6 +121,7 @@ impl World {
             answering: Answering::Echo,
             authenticates: true,
             accounts,
+            server_blobs: ServerBlobs::default(),
             server_events: Vec::new(),
             cells: Vec::new(),
             engines: Vec::new(),
@@ -163,6 +171,7 @@ impl World {
             answering: Answering::Echo,
             network: true,
             next_pass: None,
+            blobs: Blobs::default(),
             dead: false,
         });
         Who(self.engines.len() - 1)
@@ -224,6 +233,24 @@ impl World {
     pub fn texts(&self, who: Who) -> Vec<String> {
         let text = |message: &Message| String::from_utf8_lossy(&message.body).into_owned();
         self.engines[who.0].messages.iter().map(text).collect()
+    }
+
+    /// A blob of these bytes, its length told and its source able to seek.
+    pub fn send_blob(&mut self, from: Who, to: &To, body: &Bytes) -> MessageId {
+        self.send_blob_with(from, to, body, |_| {})
+    }
+
+    /// The same, changed before it is sent.
+    pub fn send_blob_with(
+        &mut self,
+        from: Who,
+        to: &To,
+        body: &Bytes,
+        change: impl FnOnce(&mut OutgoingBlob),
+    ) -> MessageId {
+        let now = self.now;
+        let Engine { session, blobs, .. } = self.engine(from);
+        blobs.send(now, session, to, body.clone(), change)
     }
 
     /// A plain send that queues.
@@ -511,10 +538,15 @@ impl World {
             return false;
         }
         let mut moved = false;
+        moved |= engine.blobs.give(now, &mut engine.session);
         while let Some(transmit) = engine.session.poll_transmit(now) {
             moved = true;
-            if let Some(wire) = self.links.get_mut(&(who, transmit.link)).filter(|wire| !wire.client_gone) {
+            let key = (who, transmit.link);
+            if let Some(wire) = self.links.get_mut(&key).filter(|wire| !wire.client_gone) {
                 wire.up.push_back(Up::Message(transmit.frame));
+                if engine.session.wants_flush() {
+                    engine.session.handle_transport(now, transmit.link, wire.client);
+                }
             }
         }
         while let Some(action) = engine.session.poll_action() {
@@ -552,6 +584,9 @@ impl World {
                     Answering::Fails => engine.session.reply(now, query.token, Err(Failure::HandlerFailed)),
                     Answering::Never => engine.queries.push(query.clone()),
                 }
+            }
+            if let Event::Blob(event) = &event {
+                engine.blobs.on_event(now, &mut engine.session, event);
             }
             engine.events.push(event);
         }
@@ -661,6 +696,7 @@ impl World {
                     self.inbox.push(message);
                 }
             }
+            moved |= self.server_blobs.take(self.now, &self.node, cell);
             while let Some(query) = cell.poll_query() {
                 moved = true;
                 match self.answering {

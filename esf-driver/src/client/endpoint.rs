@@ -62,6 +62,10 @@ impl Endpoint for ClientEndpoint {
         self.dispatch.pump();
     }
 
+    fn wants_flush(&self) -> bool {
+        self.shared.look(|core| core.session.wants_flush())
+    }
+
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         loop {
             match self.shared.poll_transmit(now)? {

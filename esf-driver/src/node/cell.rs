@@ -14,7 +14,10 @@ use esf_proto::{
     ids::{Engine, SessionId},
     login::Rights,
     server::{Generation, HubChange, HubCommand, HubEvent, Outbox, Session},
-    session::inbound::{IncomingQuery, Message, QueryToken},
+    session::{
+        blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
+        inbound::{IncomingQuery, Message, QueryToken},
+    },
     time::Instant,
 };
 
@@ -85,6 +88,34 @@ impl Cell {
     /// Answers a query. Ignored when nobody waits for it any more.
     pub fn reply(&self, token: QueryToken, answer: Result<&[u8], Failure>) {
         self.visit(|outbox| outbox.reply(token, answer));
+    }
+
+    /// The next event of a blob that this session's client sends to the server's application.
+    #[must_use]
+    pub fn poll_blob_event(&self) -> Option<BlobEvent> {
+        lock(&self.session).poll_blob_event()
+    }
+
+    /// Takes a blob that was offered. Ignored when it is over.
+    pub fn accept_blob(self: &Arc<Self>, node: &Node, now: Instant, blob: BlobId, take: TakeBlob) {
+        self.with_session(node, now, |session| session.accept_blob(now, blob, take));
+        self.wake_link();
+    }
+
+    /// The next bytes of a blob that is taken as a stream.
+    #[must_use]
+    pub fn read_blob(&self, now: Instant, blob: BlobId) -> BlobRead {
+        let read = lock(&self.session).read_blob(now, blob);
+        if matches!(read, BlobRead::Data(_)) {
+            self.wake_link();
+        }
+        read
+    }
+
+    /// Has done with a blob, and frees its place: see
+    /// [`finish_blob`](esf_proto::client::Session::finish_blob) of a client.
+    pub fn finish_blob(self: &Arc<Self>, node: &Node, now: Instant, blob: BlobId, outcome: Result<(), Failure>) {
+        self.with_session(node, now, |session| session.finish_blob(blob, outcome));
     }
 
     /// Wakes `waker`, of the link of this generation, when there is a message or query for the server's application. A

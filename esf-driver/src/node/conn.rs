@@ -39,6 +39,10 @@ pub struct Conn {
     /// Bytes read when the link was pinged for somebody's probe.
     pinged_at: Option<u64>,
     transport: Transport,
+    /// The transport has taken everything: a fragment of a blob may go out.
+    bulk: bool,
+    /// Fragments wait for that.
+    bulk_waits: bool,
     gone_away: bool,
     address: Option<IpAddr>,
     /// The time of the last input.
@@ -80,6 +84,8 @@ impl Conn {
             probing: None,
             pinged_at: None,
             transport: Transport::default(),
+            bulk: false,
+            bulk_waits: false,
             gone_away: false,
             address: None,
             clock: now,
@@ -284,7 +290,7 @@ impl Conn {
     /// Fetches a batch of frames and what else the session has for its link.
     fn fetch(&mut self, now: Instant) {
         let Some(Held { cell, generation }) = self.held.clone() else { return };
-        let staged = &mut self.staged;
+        let (staged, bulk, bulk_waits) = (&mut self.staged, &mut self.bulk, &mut self.bulk_waits);
         let (close, probe) = cell.with(&self.node, now, |session, outbox| {
             let mut bytes = 0;
             while staged.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
@@ -292,6 +298,13 @@ impl Conn {
                 bytes += frame.len();
                 staged.push_back(frame);
             }
+            if staged.is_empty() && *bulk {
+                if let Some(fragment) = session.poll_fragment(generation, outbox) {
+                    *bulk = false;
+                    staged.push_back(fragment);
+                }
+            }
+            *bulk_waits = session.has_fragment(generation, outbox);
             (session.poll_close(generation), session.poll_probe(generation))
         });
         if probe {
@@ -384,6 +397,7 @@ impl Endpoint for Conn {
         self.follow(now);
         self.link.handle_transport(now, transport);
         self.transport = transport;
+        self.bulk = !transport.unflushed;
         if self.pinged_at.is_some_and(|read| read != transport.read) {
             self.pinged_at = None;
             if let Some(Held { cell, generation }) = &self.held {
@@ -396,6 +410,10 @@ impl Endpoint for Conn {
         self.link.handle_closed(code);
         self.probing = None;
         self.settle(now);
+    }
+
+    fn wants_flush(&self) -> bool {
+        self.bulk_waits
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {

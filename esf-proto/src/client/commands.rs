@@ -346,7 +346,7 @@ fn plain_flags(policy: Policy, tell: Option<u64>) -> Flags {
 }
 
 /// Whichever server runs has instance 0.
-fn address_of(to: &To) -> Address<'_> {
+pub(super) fn address_of(to: &To) -> Address<'_> {
     match to {
         To::Server => Address::Server { instance: 0 },
         To::User(user) => Address::User { user },

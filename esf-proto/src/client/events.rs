@@ -10,7 +10,7 @@ use crate::{
     failure::{Failure, Status},
     ids::{LinkId, MessageId},
     login::{LoginCode, Mode, Rights},
-    session::inbound::IncomingQuery,
+    session::{blob::BlobEvent, inbound::IncomingQuery},
 };
 
 /// What happened. [`Closed`](Self::Closed) is the last.
@@ -49,7 +49,7 @@ pub enum Event {
         /// Whether the session went on or is a new one; `None` if the login was refused.
         mode: Option<Mode>,
     },
-    /// The certain send with this id is at its receiver.
+    /// The certain send, or the blob, with this id is at its receiver.
     Acked {
         /// Which.
         id: MessageId,
@@ -74,7 +74,7 @@ pub enum Event {
         /// From handing out the request to this response.
         round_trip: Duration,
     },
-    /// The certain send, query or request with this id came to nothing.
+    /// The certain send, blob, query or request with this id came to nothing.
     Failed {
         /// Which.
         id: MessageId,
@@ -90,6 +90,17 @@ pub enum Event {
     },
     /// Somebody asks. Answer it with [`Session::reply`](super::Session::reply) before its time is over.
     Query(IncomingQuery),
+    /// A blob arrives, or arrived.
+    Blob(BlobEvent),
+    /// A blob that this engine sends has got further; the latest of it, if several came together.
+    BlobProgress {
+        /// Which.
+        id: MessageId,
+        /// Bytes from its start that every receiver holds.
+        held: u64,
+        /// How many it has, if that is known.
+        total: Option<u64>,
+    },
     /// The answer to the question before login.
     PreReply {
         /// Success, or why not.

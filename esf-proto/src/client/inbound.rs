@@ -75,6 +75,10 @@ impl Session {
             }
             Ok(Frame::Count { received, taken }) if self.is_logged_in() => self.on_count(Counts { received, taken }),
             Ok(Frame::HeartbeatAck { .. }) if self.is_logged_in() => {}
+            Ok(Frame::Fragment { stream, offset, data, .. }) if self.state == State::Online => {
+                self.on_fragment(frame, stream, offset, data);
+            }
+            Ok(Frame::Credit { stream, offset }) if self.state == State::Online => self.on_credit(stream, offset),
             Ok(_) if refused || self.state == State::LoggingOff => {}
             // What only a client says, or what has no place here now.
             Ok(_) | Err(DecodeError::Version(_) | DecodeError::UserId) => self.violated(CloseReason::InvalidMessage),
@@ -178,6 +182,10 @@ impl Session {
             }
             Frame::Query { envelope, ttl_ms, info_type, body } => {
                 self.on_query(frame, source, envelope.id, ttl_ms, info_type, body);
+                Fate::Done
+            }
+            Frame::BlobOffer { .. } | Frame::BlobEnd { .. } | Frame::BlobCancel { .. } => {
+                self.on_blob_frame(frame, source, decoded);
                 Fate::Done
             }
             Frame::Request { envelope, method, .. } => {
@@ -310,9 +318,10 @@ impl Session {
 
     fn on_answer(&mut self, frame: &RawFrame, answer: &Frame<'_>) {
         let event = match *answer {
-            Frame::Ack { envelope } => {
-                self.close_operation(&envelope, Kind::Certain, false).map(|(id, _)| Event::Acked { id })
-            }
+            Frame::Ack { envelope } => self
+                .close_operation(&envelope, Kind::Certain, false)
+                .map(|(id, _)| Event::Acked { id })
+                .or_else(|| self.on_blob_answer(&envelope, Ok(()))),
             Frame::Reply { envelope, body } => self
                 .close_operation(&envelope, Kind::Query, false)
                 .map(|(id, _)| Event::Replied { id, body: self.arena.keep(frame, body) }),
@@ -329,6 +338,7 @@ impl Session {
                 Some(Kind::Send | Kind::EngineMessage) if matches!(envelope.from, Address::Server { .. }) => {
                     return self.tell_if_room(Event::Undeliverable { note: envelope.id, failure: code });
                 }
+                Some(Kind::BlobOffer) => self.on_blob_answer(&envelope, Err(code)),
                 Some(kind) => self
                     .close_operation(&envelope, kind, true)
                     .map(|(id, open)| Event::Failed { id, failure: open.told_as(code) }),
@@ -365,6 +375,14 @@ impl Session {
         match answer {
             Ok(body) => self.answer(&asked.source, asked.id, &Answer::Reply(&body)),
             Err(code) => self.answer(&asked.source, asked.id, &failure(Kind::Query, code)),
+        }
+    }
+
+    /// Answers a blob.
+    pub(super) fn answer_blob(&mut self, to: &Source, id: u64, outcome: Result<(), Failure>) {
+        match outcome {
+            Ok(()) => self.answer(to, id, &Answer::Ack),
+            Err(code) => self.answer(to, id, &failure(Kind::BlobOffer, code)),
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Link {
     /// A heartbeat is to be sent, with this nonce.
     pub(super) heartbeat_now: bool,
     pub(super) nonce: u32,
+    /// The transport has taken everything: a fragment may go out.
+    pub(super) bulk: bool,
     watch: TransportWatch,
 }
 
@@ -101,6 +103,7 @@ impl Session {
             count_now: false,
             heartbeat_now: false,
             nonce: 0,
+            bulk: false,
             watch: TransportWatch::default(),
         });
         self.stats.connects += 1;
@@ -127,6 +130,7 @@ impl Session {
     pub(super) fn observe(&mut self, transport: Transport) {
         let Some(link) = &mut self.link else { return };
         let heard = link.watch.observe(self.now, transport);
+        link.bulk = !transport.unflushed;
         match link.watch.overflow_at(OVERFLOW) {
             Some(at) => self.timers.set(TimerKind::Overflow, at),
             None => self.timers.clear(TimerKind::Overflow),
@@ -256,6 +260,7 @@ impl Session {
             return self.end(On::LinkEnded, reason);
         }
         self.drop_volatile();
+        self.sending.link_lost();
         if let Some(since) = link.online_since {
             if self.now.since(since) >= STEADY {
                 self.backoff.reset();
@@ -336,6 +341,7 @@ impl Session {
         while let Some((id, open)) = self.pending.pop_first() {
             self.tell(Event::Failed { id, failure: open.at_the_end() });
         }
+        self.end_blobs();
         for (frame, _) in self.hop.take_uncounted() {
             self.tell_undeliverable(frame, Failure::ConnectionLost);
         }

@@ -245,6 +245,7 @@ impl Session {
             Event::RelogonCompleted { code: LoginCode::Succeed, mode: Some(welcome.mode) }
         });
         self.fit_limits();
+        self.receiving.on_link(self.now, welcome.mode == Mode::Resumed);
         if welcome.mode == Mode::Fresh {
             self.begin_session();
         }
@@ -296,6 +297,7 @@ impl Session {
         for answer in answers.into_iter().rev() {
             self.lanes.push_front(Lane::Interactive, answer);
         }
+        self.offer_again();
         let after = self.pending.after_fresh();
         for id in after.lost {
             if self.pending.take(id).is_some() {

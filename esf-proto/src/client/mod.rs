@@ -18,6 +18,7 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 mod backoff;
+mod blobs;
 mod commands;
 mod config;
 mod events;
@@ -41,12 +42,15 @@ pub use stats::Stats;
 pub use transitions::State;
 
 pub use crate::session::{
+    blob::{BlobEvent, BlobId, BlobNeed, BlobRead, IncomingBlob, OutgoingBlob, TakeBlob},
     inbound::{IncomingQuery, Message, MessageKind, QueryToken},
     timers::TimerKind,
     transport::Transport,
 };
 
-use self::{backoff::Backoff, inbox::Inbox, incoming::Incoming, link::Link, login::Held, transitions::On};
+use self::{
+    backoff::Backoff, blobs::StreamIds, inbox::Inbox, incoming::Incoming, link::Link, login::Held, transitions::On,
+};
 use crate::{
     close::CloseReason,
     ids::{Engine, LinkId},
@@ -57,7 +61,9 @@ use crate::{
         hop::Hop,
         lanes::{Lane, Lanes},
         pending::Pending,
+        receiving::Receiving,
         senders::Senders,
+        sending::Sending,
         timers::Timers,
     },
     time::Instant,
@@ -95,6 +101,9 @@ pub struct Session {
     senders: Senders,
     inbox: Inbox,
     incoming: Incoming,
+    sending: Sending,
+    receiving: Receiving,
+    stream_ids: StreamIds,
     arena: Arena,
 
     /// The last frame of a link that the session has done with.
@@ -132,6 +141,9 @@ impl Session {
             senders: Senders::default(),
             inbox: Inbox::new(config.queue),
             incoming: Incoming::default(),
+            sending: Sending::default(),
+            receiving: Receiving::default(),
+            stream_ids: StreamIds::new((seed.jitter, seed.instance.0)),
             arena: Arena::default(),
             farewell: None,
             actions: VecDeque::new(),
@@ -201,6 +213,9 @@ impl Session {
             self.on_timer(due, kind);
         }
         self.expire();
+        self.receiving.handle_timeout(self.now);
+        self.answer_blobs();
+        self.offer_later();
         self.plan_count();
     }
 
@@ -217,11 +232,19 @@ impl Session {
     /// When `Closed` is taken, messages that were not pulled are gone: a driver whose queue was full pulls them first.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let Some(event) = self.events.pop_front() else { return self.poll_blob_event() };
         if matches!(event, Event::Closed { .. }) {
             self.inbox.clear();
         }
         Some(event)
+    }
+
+    fn poll_blob_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.receiving.poll_event() {
+            return Some(Event::Blob(event));
+        }
+        let (id, held, total) = self.sending.poll_progress()?;
+        Some(Event::BlobProgress { id, held, total })
     }
 
     /// The next message. To be pulled only when the application's queue has room: to pull is to take (ESF-206), and
@@ -245,7 +268,9 @@ impl Session {
         };
         let outcome = self.pending.next_deadline().map(|at| (at, TimerKind::Outcome));
         let expiry = self.incoming.next_deadline().map(|at| (at, TimerKind::Expiry));
-        [self.timers.next(), count, outcome, expiry].into_iter().flatten().min()
+        let blobs = [self.receiving.poll_timeout(), self.sending.poll_timeout()].into_iter().flatten();
+        let blob = blobs.min().map(|at| (at, TimerKind::Blob));
+        [self.timers.next(), count, outcome, expiry, blob].into_iter().flatten().min()
     }
 
     // Looks.

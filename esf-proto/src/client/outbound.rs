@@ -97,11 +97,14 @@ impl Session {
     }
 
     fn next_of_session(&mut self) -> Option<Bytes> {
+        self.tell_blob_ends();
         self.next_count()
             .or_else(|| self.next_heartbeat())
             .or_else(|| self.next_replay())
+            .or_else(|| self.next_credit())
             .or_else(|| self.next_new())
             .or_else(|| self.next_hurry())
+            .or_else(|| self.next_fragment())
     }
 
     /// The heartbeat that brings the count of what just went out, once all of it did.
@@ -153,6 +156,7 @@ impl Session {
             self.hop.hand_out(frame.clone(), cost, lane == Lane::Message);
             if tag != 0 {
                 self.pending.handed_out(self.now, MessageId(tag));
+                self.sending.handed_out(MessageId(tag));
             }
         }
         Some(frame)

@@ -71,6 +71,10 @@ stats! {
     overflows;
     /// Events dropped because nobody took them.
     events_dropped;
+    /// Fragments that brought nothing: repeated, out of order, without credit or of no blob that is known.
+    fragments_ignored;
+    /// Credits that said nothing new, or of no blob that is known.
+    credits_ignored;
     /// Inputs for a link that is not the present one.
     stale_inputs;
 }

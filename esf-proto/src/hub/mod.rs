@@ -7,6 +7,7 @@ mod login;
 mod memory;
 mod relay;
 mod requests;
+mod streams;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +21,8 @@ use siphasher::sip::SipHasher13;
 
 pub use login::{Entry, Place, Stage};
 use memory::{Left, Memory};
+use relay::{Passing, Targets};
+pub(crate) use streams::BlobSender;
 
 use crate::{
     close::CloseReason,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Hub, Login, Party, Reach, Sender, Whose};
+use super::{Hub, Login, Party, Reach, Sender, Whose, streams::SlowReceiver};
 use crate::{
     failure::Failure,
     ids::{DeviceKind, InstanceId, Source, UserId},
@@ -13,18 +13,18 @@ use crate::{
 };
 
 /// Whom a frame is for.
-enum Targets<'a, H> {
+pub(super) enum Targets<'a, H> {
     None,
     One(&'a Login<H>),
     Many(Vec<&'a Login<H>>),
 }
 
 /// A frame on its way, with what was read of it.
-struct Passing<'a> {
-    frame: &'a RawFrame,
-    kind: Kind,
-    to: Address<'a>,
-    id: u64,
+pub(super) struct Passing<'a> {
+    pub(super) frame: &'a RawFrame,
+    pub(super) kind: Kind,
+    pub(super) to: Address<'a>,
+    pub(super) id: u64,
 }
 
 impl<H: Clone> Hub<H> {
@@ -38,6 +38,24 @@ impl<H: Clone> Hub<H> {
         reach: &impl Reach<H>,
     ) -> Option<HubEvent> {
         match command {
+            HubCommand::Fragment(frame) => self.fragment(now, party, &frame, reach),
+            HubCommand::Credit { stream, offset } => self.credit(now, party, stream, offset, reach),
+            HubCommand::TooSlow { stream, id, session, engine, only } => {
+                self.too_slow(party, SlowReceiver { stream, id, session, engine, only }, reach);
+                None
+            }
+            HubCommand::SenderGone { stream, id, receivers } => {
+                self.sender_gone(party, stream, id, receivers, reach);
+                None
+            }
+            HubCommand::Relay { frame, .. } if frame.kind() == Some(Kind::BlobEnd) => {
+                self.relay_end(party, &frame, reach);
+                None
+            }
+            HubCommand::Relay { frame, .. } if frame.kind() == Some(Kind::BlobCancel) => {
+                self.relay_cancel(party, &frame, reach);
+                None
+            }
             HubCommand::Relay { frame, route } => {
                 let failure = self.relay(now, &party.sender(), &frame, &route, reach).err()?;
                 // A volatile message that found a queue busy is counted there, and that is all (ESF-326).
@@ -96,6 +114,7 @@ impl<H: Clone> Hub<H> {
             Kind::Ack | Kind::Reply | Kind::Response | Kind::Failure => {
                 self.relay_answer(sender, &passing, reach);
             }
+            Kind::BlobOffer => self.relay_offer(now, sender, &passing, reach),
             Kind::Certain | Kind::Query | Kind::Request => {
                 let told = self.relay_open(now, sender, &passing, reach);
                 // A client has a timer of its own; the server's application learns what it has to learn here.
@@ -240,14 +259,22 @@ impl<H: Clone> Hub<H> {
             self.counters.answers_unasked.add(1);
             return;
         };
-        reach.visit(asker, |outbox| match frame.decode() {
-            Ok(Frame::Failure { code, .. }) => {
-                if !outbox.copy_failed(id, sender.origin, code, false) {
-                    self.counters.answers_unasked.add(1);
+        let of_blob = reach.visit(asker, |outbox| {
+            let of_blob = outbox.is_blob(id);
+            match frame.decode() {
+                Ok(Frame::Failure { code, .. }) => {
+                    if !outbox.copy_failed(id, sender.origin, code, false) && !of_blob {
+                        self.counters.answers_unasked.add(1);
+                    }
                 }
+                _ => outbox.answer(frame, kind, id, sender.origin),
             }
-            _ => outbox.answer(frame, kind, id, sender.origin),
+            of_blob.then(|| outbox.origin())
         });
+        if let Some(origin) = of_blob {
+            // It has what it wanted of the stream.
+            reach.visit(sender.outbox, |outbox| outbox.drop_stream(origin, id));
+        }
     }
 
     /// A query for the server's application, or a request to the server.
@@ -290,7 +317,13 @@ impl<H: Clone> Hub<H> {
 
     /// Tells the sender of a frame that it went nowhere, if the frame is one that waits for an outcome; says whether
     /// it was told.
-    fn refuse(&self, sender: &Sender<'_, H>, passing: &Passing<'_>, failure: Failure, reach: &impl Reach<H>) -> bool {
+    pub(super) fn refuse(
+        &self,
+        sender: &Sender<'_, H>,
+        passing: &Passing<'_>,
+        failure: Failure,
+        reach: &impl Reach<H>,
+    ) -> bool {
         let &Passing { frame, kind, id, .. } = passing;
         match failure {
             Failure::Offline => self.counters.offline.add(1),
@@ -298,13 +331,13 @@ impl<H: Clone> Hub<H> {
             Failure::TimedOut => self.counters.expired.add(1),
             _ => {}
         }
-        let waits = matches!(kind, Kind::Certain | Kind::Query | Kind::Request);
+        let waits = matches!(kind, Kind::Certain | Kind::Query | Kind::Request | Kind::BlobOffer);
         let told = waits || frame.flags().contains(Flags::TELL);
         told && reach.visit(sender.outbox, |outbox| outbox.tell_failure(id, kind, failure))
     }
 
     /// The logins that an address names. A user who is on with several devices is all of them.
-    fn targets(&self, to: &Address<'_>) -> Targets<'_, H> {
+    pub(super) fn targets(&self, to: &Address<'_>) -> Targets<'_, H> {
         let Some(person) = to.user().and_then(|user| self.people.get(user)) else { return Targets::None };
         let found = match *to {
             Address::User { .. } => match person.devices.as_slice() {
@@ -322,7 +355,7 @@ impl<H: Clone> Hub<H> {
     }
 
     /// The outbox of whoever sent something.
-    fn find(&self, source: &Source) -> Option<Whose<'_, H>> {
+    pub(super) fn find(&self, source: &Source) -> Option<Whose<'_, H>> {
         match source {
             Source::Engine(engine) => self.find_instance(&engine.user, engine.device, engine.instance),
             Source::Server(instance) => (*instance == self.server).then_some(Whose::Server),
@@ -330,7 +363,7 @@ impl<H: Clone> Hub<H> {
     }
 
     /// The outbox of an engine, whether it takes messages or not: where answers go.
-    fn find_instance(&self, user: &str, device: DeviceKind, instance: InstanceId) -> Option<Whose<'_, H>> {
+    pub(super) fn find_instance(&self, user: &str, device: DeviceKind, instance: InstanceId) -> Option<Whose<'_, H>> {
         let person = self.people.get(user)?;
         let mut logins = person.devices.iter().chain(&person.commands);
         let login = logins.find(|login| login.device == device && login.instance == instance)?;

@@ -1,11 +1,13 @@
 //! What a session and the hub say to each other: opaque values, so that sessions can run on any thread.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use crate::{
     close::CloseReason,
     failure::Failure,
-    ids::{SessionId, Source, UserId},
+    ids::{Engine, SessionId, Source, UserId},
     session::dedupe::Dedupe,
     session::inbound::IncomingQuery,
     time::Instant,
@@ -25,6 +27,37 @@ pub enum HubCommand {
         frame: RawFrame,
         /// Its route, read when it was validated.
         route: Route,
+    },
+    /// A fragment of a stream that this session's client sends.
+    Fragment(RawFrame),
+    /// This session's client holds a part of a stream that it receives.
+    Credit {
+        /// Which stream.
+        stream: u64,
+        /// It holds every byte below this.
+        offset: u64,
+    },
+    /// A receiver of a stream that this session's client sends made no progress.
+    TooSlow {
+        /// Which stream.
+        stream: u64,
+        /// The number of the blob.
+        id: u64,
+        /// The receiver, by the first session of its engine.
+        session: SessionId,
+        /// The receiver.
+        engine: Engine,
+        /// Whether nobody else receives the stream.
+        only: bool,
+    },
+    /// This session ends in the middle of a stream that its client sends.
+    SenderGone {
+        /// Which stream.
+        stream: u64,
+        /// The number of the blob.
+        id: u64,
+        /// Who receives it.
+        receivers: Vec<Engine>,
     },
     /// A query or request of this session's client to the server.
     Ask(RawFrame),
@@ -95,6 +128,8 @@ pub enum HubChange {
 /// What the hub tells a session in answer to a command.
 #[derive(Debug)]
 pub enum HubEvent {
+    /// The session's client broke a rule of the hop: its link is to be closed.
+    Violation,
     /// A query to the server's application was accepted.
     Query(IncomingQuery),
     /// A plain message went nowhere. For the server's application.

@@ -81,6 +81,14 @@ counters! {
     volatile_dropped,
     /// Certain sends, queries and requests whose time was over in the server's hands.
     expired,
+    /// Fragments of blobs passed on.
+    fragments,
+    /// Fragments and ends of blobs that brought nothing: repeated, or of no stream that is open.
+    fragments_ignored,
+    /// Credits that said nothing new, or of no stream that is open.
+    credits_ignored,
+    /// Receivers cut out of a stream because they made no progress.
+    streams_too_slow,
     /// Answers to something never asked, or from somebody never asked.
     answers_unasked,
     /// Answers dropped because no room was kept for them.

@@ -50,6 +50,13 @@ impl Session {
             Frame::Certain { envelope, ttl_ms, info_type, body } if to_server(&envelope) => {
                 self.certain_to_server(&frame, envelope.id, ttl_ms, info_type, body);
             }
+            Frame::BlobOffer { envelope, .. }
+            | Frame::BlobEnd { envelope, .. }
+            | Frame::BlobCancel { envelope, .. }
+                if to_server(&envelope) =>
+            {
+                self.blob_to_server(&frame, &decoded)?;
+            }
             Frame::Query { envelope, .. } | Frame::Request { envelope, .. } if to_server(&envelope) => {
                 self.commands.push_back(HubCommand::Ask(frame));
             }

@@ -5,6 +5,7 @@
 //! older, half-open one still runs on another thread. An [`Outbox`] is where everybody else puts what the session's
 //! client is to get.
 
+mod blobs;
 mod command;
 mod config;
 mod control;
@@ -16,6 +17,7 @@ mod open;
 mod outbox;
 mod session;
 mod shares;
+mod streams;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transitions;
@@ -28,6 +30,7 @@ pub use link::{Accepted, AppRequest, AppResponse, Link, LinkAction, LoginClaim, 
 pub(crate) use open::{Copies, Open};
 pub use outbox::Outbox;
 pub use session::{NewSession, Session, TakeOver};
+pub(crate) use streams::Passage;
 pub use transitions::{LINK, LinkState, SESSION, SessionState};
 
 /// Which of a session's links speaks: counts up with each takeover. A link of an older generation is fenced.

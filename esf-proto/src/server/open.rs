@@ -135,6 +135,11 @@ impl OpenTable {
         }
     }
 
+    /// Takes an entry out.
+    pub(crate) fn take(&mut self, id: u64) -> Option<Open> {
+        self.remove_at(self.position(id)?)
+    }
+
     /// Takes everything out: the session ends.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Open> + use<> {
         core::mem::take(self).entries.into_iter()

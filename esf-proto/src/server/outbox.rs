@@ -5,10 +5,11 @@ use alloc::{sync::Arc, vec::Vec};
 use bytes::Bytes;
 
 use super::{
-    Config, Counters, SERVER,
+    Config, Counters, Generation, SERVER,
     counters::Cause,
     open::{CopyEnd, Open, OpenTable},
     shares::Shares,
+    streams::{StreamsIn, StreamsOut},
 };
 use crate::{
     failure::{Failure, Status},
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Marks a frame that answers the client: its room was kept, and it is in nobody's share.
-const ANSWER: u64 = u64::MAX;
+pub(super) const ANSWER: u64 = u64::MAX;
 
 /// The outbox of one session. It outlives the session's links: while the client is away it keeps filling, within its
 /// budget, until the resume window ends.
@@ -31,16 +32,24 @@ const ANSWER: u64 = u64::MAX;
 pub struct Outbox {
     pub(crate) lanes: Lanes,
     pub(crate) open: OpenTable,
+    pub(crate) streams_out: StreamsOut,
+    pub(super) streams_in: StreamsIn,
+    /// What `streams_in` holds, beside the session's budget: bounded by its streams and their windows.
+    pub(super) bulk: Budget,
+    /// The link that the streams know.
+    pub(super) linked: Option<Generation>,
+    /// The first session of the owner's engine.
+    pub(super) origin: SessionId,
     shares: Shares,
-    budget: Arc<Budget>,
+    pub(super) budget: Arc<Budget>,
     config: Arc<Config>,
     counters: Arc<Counters>,
     owner: Source,
     server: InstanceId,
     queued_queries: usize,
     queued_query_bytes: usize,
-    ended: bool,
-    wake: bool,
+    pub(super) ended: bool,
+    pub(super) wake: bool,
 }
 
 impl Outbox {
@@ -49,11 +58,17 @@ impl Outbox {
         counters: &Arc<Counters>,
         budget: &Arc<Budget>,
         owner: Source,
+        origin: SessionId,
         server: InstanceId,
     ) -> Self {
         Self {
             lanes: Lanes::default(),
             open: OpenTable::default(),
+            streams_out: StreamsOut::default(),
+            streams_in: StreamsIn::default(),
+            bulk: budget.beside(usize::MAX),
+            linked: None,
+            origin,
             shares: Shares::default(),
             budget: budget.clone(),
             config: config.clone(),
@@ -95,7 +110,8 @@ impl Outbox {
         if kind.is_windowed() && !frame.is_windowed() {
             return self.offer_volatile(frame, source);
         }
-        let is_query = matches!(kind, Kind::Query | Kind::Request);
+        // An offer of a blob waits like a question: the window does not hold it back.
+        let is_query = matches!(kind, Kind::Query | Kind::Request | Kind::BlobOffer);
         if self.admit(source, is_query, len).is_err() {
             // What expired here, while the client was away or slow, makes room.
             self.withdraw_expired(now);
@@ -160,12 +176,16 @@ impl Outbox {
     /// counted.
     pub(crate) fn answer(&mut self, frame: &RawFrame, kind: Kind, id: u64, from: SessionId) {
         let fits = |about: Kind| match kind {
-            Kind::Ack => about == Kind::Certain,
+            Kind::Ack => matches!(about, Kind::Certain | Kind::BlobOffer),
             Kind::Reply => about == Kind::Query,
             Kind::Response => about == Kind::Request,
             _ => false,
         };
+        let of_blob = self.leave_stream(id, from);
         let Some(open) = self.open.answered(id, from, fits) else {
+            if of_blob {
+                return;
+            }
             self.counters.answers_unasked.add(1);
             return;
         };
@@ -211,6 +231,7 @@ impl Outbox {
 
     /// The copy that session `from` held came to nothing; says so to this client if it was the last.
     pub(crate) fn copy_failed(&mut self, id: u64, from: SessionId, failure: Failure, handed_out: bool) -> bool {
+        self.leave_stream(id, from);
         let (end, open) = self.open.copy_failed(id, from, failure, handed_out);
         if let (CopyEnd::Failed(failure), Some(open)) = (end, &open) {
             self.fail(open, failure);
@@ -315,7 +336,7 @@ impl Outbox {
         }
     }
 
-    fn fail(&mut self, open: &Open, failure: Failure) {
+    pub(super) fn fail(&mut self, open: &Open, failure: Failure) {
         match self.failure(open.id, open.about, failure) {
             Some(frame) => {
                 self.push(Lane::Interactive, Queued { frame, deadline: None, cost: open.room, tag: ANSWER });
@@ -337,7 +358,7 @@ impl Outbox {
         Envelope::new(owner, Address::Server { instance: self.server.0 }, id)
     }
 
-    fn push(&mut self, lane: Lane, queued: Queued) {
+    pub(super) fn push(&mut self, lane: Lane, queued: Queued) {
         self.lanes.push(lane, queued);
         self.wake = true;
     }

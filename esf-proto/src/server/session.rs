@@ -1,6 +1,6 @@
 //! One login. It survives its links: a resume gives it to a newer one in one step.
 
-use alloc::{collections::VecDeque, sync::Arc};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
@@ -22,6 +22,7 @@ use crate::{
         hop::{Counts, Hop},
         inbound::{IncomingQuery, Message},
         lanes::Lane,
+        receiving::Receiving,
         timers::TimerKind,
     },
     time::Instant,
@@ -52,7 +53,7 @@ pub struct Session {
     secret: ResumeSecret,
     old_secret: Option<ResumeSecret>,
     /// The latest time that it was told.
-    now: Instant,
+    pub(super) now: Instant,
     until: Option<Instant>,
     turn: u64,
     close: Option<CloseReason>,
@@ -65,6 +66,8 @@ pub struct Session {
     pub(super) inbox_bytes: usize,
     queries: VecDeque<(IncomingQuery, usize)>,
     query_bytes: usize,
+    /// Blobs to the server's application, if there ever was one.
+    pub(super) receiving: Option<Box<Receiving>>,
     pub(super) commands: VecDeque<HubCommand>,
     changes: VecDeque<HubChange>,
 }
@@ -138,7 +141,7 @@ impl Session {
         new: NewSession,
     ) -> (Self, Outbox) {
         let budget = Arc::new(Budget::within(global.clone(), config.session_budget()));
-        let outbox = Outbox::new(config, counters, &budget, Source::Engine(new.engine.clone()), new.server);
+        let outbox = Outbox::new(config, counters, &budget, Source::Engine(new.engine.clone()), new.origin, new.server);
         let session = Self {
             config: config.clone(),
             counters: counters.clone(),
@@ -168,6 +171,7 @@ impl Session {
             inbox_bytes: 0,
             queries: VecDeque::new(),
             query_bytes: 0,
+            receiving: None,
             commands: VecDeque::new(),
             changes: VecDeque::new(),
         };
@@ -239,7 +243,8 @@ impl Session {
     /// Whether something waits for the server's application.
     #[must_use]
     pub fn has_application_work(&self) -> bool {
-        !self.inbox.is_empty() || !self.queries.is_empty()
+        let blobs = self.receiving.as_ref().is_some_and(|receiving| receiving.has_event());
+        !self.inbox.is_empty() || !self.queries.is_empty() || blobs
     }
 
     /// Whether a link of this generation has the session.
@@ -285,6 +290,8 @@ impl Session {
         }
         self.set_state(SessionState::Attached);
         self.control.count();
+        let now = self.now;
+        self.with_receiving(|receiving| receiving.on_link(now, true));
         TakeOver::Resumed { generation: self.generation, received: self.hop.counts().received }
     }
 
@@ -323,6 +330,7 @@ impl Session {
                 self.copy_lost(queued.frame, Failure::Offline, false);
             }
         }
+        self.end_streams(outbox);
         // Messages stay for the application, which takes what was accepted; nobody waits for answers any more.
         for (_, cost) in self.queries.drain(..) {
             self.budget.release(cost);
@@ -406,6 +414,7 @@ impl Session {
     /// What the hub says in answer to a command of this session.
     pub fn handle_hub(&mut self, event: HubEvent) {
         match event {
+            HubEvent::Violation => self.close = Some(CloseReason::InvalidMessage),
             HubEvent::Query(query) => self.accept_query(query),
             // The application hears of it; the sender heard already if it asked to.
             HubEvent::TransmitFailed { .. } => {}
@@ -419,6 +428,8 @@ impl Session {
         match self.state {
             SessionState::Attached => {
                 outbox.expire(now);
+                self.find_slow(now, outbox);
+                self.with_receiving(|receiving| receiving.handle_timeout(now));
                 if self.hop.poll_count(now).is_some() {
                     self.control.count();
                 }
@@ -438,7 +449,9 @@ impl Session {
             SessionState::Attached => {
                 let count = self.hop.count_due().map(|at| (at, TimerKind::Count));
                 let expiry = outbox.open.first_deadline().map(|at| (at, TimerKind::Outcome));
-                count.into_iter().chain(expiry).min()
+                let own = self.receiving.as_ref().and_then(|receiving| receiving.poll_timeout());
+                let streams = outbox.streams_out.poll_timeout().into_iter().chain(own).map(|at| (at, TimerKind::Blob));
+                count.into_iter().chain(expiry).chain(streams).min()
             }
             SessionState::Detached => self.until.map(|at| (at, TimerKind::ResumeWindow)),
             SessionState::Ended => None,
@@ -452,10 +465,14 @@ impl Session {
         if !self.is_held_by(generation) {
             return None;
         }
+        outbox.link_streams(now, generation);
         if let Some(frame) = self.control.pop(&mut self.hop) {
             return Some(frame);
         }
         if let Some(frame) = self.hop.next_replay() {
+            return Some(frame);
+        }
+        if let Some(frame) = outbox.next_credit().or_else(|| self.next_own_credit()) {
             return Some(frame);
         }
         if !self.hop.may_hand_out() {
@@ -507,6 +524,11 @@ impl Session {
             return self.routed(frame);
         }
         match frame.decode() {
+            Ok(Frame::Fragment { .. }) => self.fragment(frame),
+            Ok(Frame::Credit { stream, offset }) => {
+                self.commands.push_back(HubCommand::Credit { stream, offset });
+                Ok(())
+            }
             Ok(Frame::Count { received, taken }) => {
                 let budget = &self.budget;
                 let counts = Counts { received, taken };
@@ -570,7 +592,7 @@ impl Session {
                 let failure = if to_all { Failure::ConnectionLost } else { failure };
                 self.commands.push_back(HubCommand::Lost { frame, failure });
             }
-            Kind::Certain | Kind::Query | Kind::Request => {
+            Kind::Certain | Kind::Query | Kind::Request | Kind::BlobOffer => {
                 let asker = match envelope.from {
                     Address::Engine { user, device, instance } => {
                         let Ok(user) = UserId::parse(user, u8::MAX) else { return };

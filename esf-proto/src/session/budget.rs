@@ -36,6 +36,12 @@ impl Budget {
         Self { used: AtomicUsize::new(0), limit, parent: Some(parent) }
     }
 
+    /// Another budget of `limit` bytes inside the same parent.
+    #[must_use]
+    pub fn beside(&self, limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit, parent: self.parent.clone() }
+    }
+
     /// Takes `bytes` from the budget and says whether they were there; takes nothing if not. An unused budget
     /// admits one frame of any size, so that no limit makes a permitted frame impossible.
     #[must_use]

@@ -71,12 +71,17 @@ impl Open {
     /// device if one was named.
     #[must_use]
     pub fn is_answered_by(&self, from: &Address<'_>) -> bool {
-        match (&self.to, from) {
-            (To::Server, Address::Server { .. }) => true,
-            (To::User(asked), Address::Engine { user, .. }) => asked.as_str() == *user,
-            (To::Device(asked, on), Address::Engine { user, device, .. }) => asked.as_str() == *user && on == device,
-            _ => false,
-        }
+        answers(&self.to, from)
+    }
+}
+
+/// Whether what went `to` somebody is answered `from` there.
+pub(crate) fn answers(to: &To, from: &Address<'_>) -> bool {
+    match (to, from) {
+        (To::Server, Address::Server { .. }) => true,
+        (To::User(asked), Address::Engine { user, .. }) => asked.as_str() == *user,
+        (To::Device(asked, on), Address::Engine { user, device, .. }) => asked.as_str() == *user && on == device,
+        _ => false,
     }
 }
 
@@ -119,6 +124,13 @@ impl Pending {
     #[must_use]
     pub const fn next_id(&self) -> MessageId {
         MessageId(self.last.saturating_add(1))
+    }
+
+    /// Takes the next id for an operation that is kept elsewhere.
+    pub(crate) fn take_id(&mut self) -> MessageId {
+        let id = self.next_id();
+        self.last = id.0;
+        id
     }
 
     /// Whether another operation of this kind, with a frame of `size` bytes, may be opened.

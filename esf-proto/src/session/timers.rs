@@ -47,6 +47,8 @@ timer_kinds! {
     Forget,
     /// The peer must have closed.
     Closing,
+    /// A blob must go on.
+    Blob,
 }
 
 /// When each kind of timer fires.

@@ -64,6 +64,24 @@ pub enum Frame<'a> {
         /// Milliseconds to wait before that.
         retry_after_ms: u32,
     },
+    /// This side holds every byte of the stream below the offset (ESF-341).
+    Credit {
+        /// Which stream.
+        stream: u64,
+        /// Bytes from the stream's start.
+        offset: u64,
+    },
+    /// A piece of a stream (ESF-342).
+    Fragment {
+        /// Which stream.
+        stream: u64,
+        /// Where the piece begins, in bytes from the stream's start.
+        offset: u64,
+        /// u8, 0 or 1: whether the stream ends with it.
+        last: bool,
+        /// The piece, to the end of the frame.
+        data: &'a [u8],
+    },
     /// A message without confirmation (ESF-302). The id is the sender's own number if the frame has
     /// [`Flags::TELL`], else 0.
     Send {
@@ -152,6 +170,37 @@ pub enum Frame<'a> {
         /// What the method says, to the end of the frame.
         body: &'a [u8],
     },
+    /// Announces a blob (ESF-340).
+    BlobOffer {
+        /// To whom, from whom, which.
+        envelope: Envelope<'a>,
+        /// The stream that its bytes come in.
+        stream: u64,
+        /// u8 bits (1: the total is known), u64: how many bytes it has, if that is known.
+        total: Option<u64>,
+        /// The application's number for what the blob means.
+        info_type: u32,
+        /// str16: the application's name for it; may be empty.
+        name: &'a str,
+    },
+    /// Every byte of a blob was sent (ESF-343).
+    BlobEnd {
+        /// As in the offer.
+        envelope: Envelope<'a>,
+        /// The stream.
+        stream: u64,
+        /// How many bytes it has.
+        total: u64,
+    },
+    /// A blob ends early (ESF-344).
+    BlobCancel {
+        /// As in the offer; from the server if it speaks for the sender.
+        envelope: Envelope<'a>,
+        /// The stream.
+        stream: u64,
+        /// u8: why.
+        code: Failure,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -168,6 +217,8 @@ impl<'a> Frame<'a> {
             Self::Heartbeat { .. } => Kind::Heartbeat,
             Self::HeartbeatAck { .. } => Kind::HeartbeatAck,
             Self::GoAway { .. } => Kind::GoAway,
+            Self::Credit { .. } => Kind::Credit,
+            Self::Fragment { .. } => Kind::Fragment,
             Self::Send { .. } => Kind::Send,
             Self::Certain { .. } => Kind::Certain,
             Self::EngineMessage { .. } => Kind::EngineMessage,
@@ -177,6 +228,9 @@ impl<'a> Frame<'a> {
             Self::Failure { .. } => Kind::Failure,
             Self::Request { .. } => Kind::Request,
             Self::Response { .. } => Kind::Response,
+            Self::BlobOffer { .. } => Kind::BlobOffer,
+            Self::BlobEnd { .. } => Kind::BlobEnd,
+            Self::BlobCancel { .. } => Kind::BlobCancel,
         }
     }
 
@@ -192,7 +246,10 @@ impl<'a> Frame<'a> {
             | Self::Ack { envelope }
             | Self::Failure { envelope, .. }
             | Self::Request { envelope, .. }
-            | Self::Response { envelope, .. } => Some(envelope),
+            | Self::Response { envelope, .. }
+            | Self::BlobOffer { envelope, .. }
+            | Self::BlobEnd { envelope, .. }
+            | Self::BlobCancel { envelope, .. } => Some(envelope),
             _ => None,
         }
     }
@@ -288,6 +345,31 @@ impl<'a> Frame<'a> {
             }
             Self::Heartbeat { nonce } | Self::HeartbeatAck { nonce } => sink.u32(nonce),
             Self::GoAway { retry_after_ms } => sink.u32(retry_after_ms),
+            Self::Credit { stream, offset } => {
+                sink.u64(stream);
+                sink.u64(offset);
+            }
+            Self::Fragment { stream, offset, last, data } => {
+                sink.u64(stream);
+                sink.u64(offset);
+                sink.u8(last.into());
+                sink.put(data);
+            }
+            Self::BlobOffer { stream, total, info_type, name, .. } => {
+                sink.u64(stream);
+                sink.u8(total.is_some().into());
+                sink.u64(total.unwrap_or(0));
+                sink.u32(info_type);
+                sink.str16(name)?;
+            }
+            Self::BlobEnd { stream, total, .. } => {
+                sink.u64(stream);
+                sink.u64(total);
+            }
+            Self::BlobCancel { stream, code, .. } => {
+                sink.u64(stream);
+                sink.u8(code as u8);
+            }
             Self::Send { info_type, body, .. } => {
                 sink.u32(info_type);
                 sink.put(body);
@@ -339,6 +421,13 @@ impl<'a> Frame<'a> {
             Kind::Heartbeat => Self::Heartbeat { nonce: reader.u32()? },
             Kind::HeartbeatAck => Self::HeartbeatAck { nonce: reader.u32()? },
             Kind::GoAway => Self::GoAway { retry_after_ms: reader.u32()? },
+            Kind::Credit => Self::Credit { stream: reader.u64()?, offset: reader.u64()? },
+            Kind::Fragment => Self::Fragment {
+                stream: reader.u64()?,
+                offset: reader.u64()?,
+                last: reader.bool()?,
+                data: reader.rest(),
+            },
             _ => Self::read_routed(kind, reader)?,
         };
         reader.end()?;
@@ -381,10 +470,24 @@ impl<'a> Frame<'a> {
                 cursor: reader.bytes16()?,
                 body: reader.rest(),
             },
+            Kind::BlobOffer => {
+                let (stream, bits, total) = (reader.u64()?, reader.u8()?, reader.u64()?);
+                let total = (bits & TOTAL_KNOWN != 0).then_some(total);
+                Self::BlobOffer { envelope, stream, total, info_type: reader.u32()?, name: reader.str16()? }
+            }
+            Kind::BlobEnd => Self::BlobEnd { envelope, stream: reader.u64()?, total: reader.u64()? },
+            Kind::BlobCancel => Self::BlobCancel {
+                envelope,
+                stream: reader.u64()?,
+                code: Failure::from_u8(reader.u8()?).ok_or(DecodeError::Value)?,
+            },
             other => return Err(DecodeError::Unbuilt(other as u8)),
         })
     }
 }
+
+/// The bit of an offer that says that it knows its total.
+const TOTAL_KNOWN: u8 = 1;
 
 fn status_number(status: Status) -> u8 {
     match status {

@@ -91,10 +91,10 @@ kinds! {
     HeartbeatAck = 0x08, ToClient, built;
     /// Asks the client to leave and come back later.
     GoAway = 0x09, ToClient, built;
-    /// Reserved: how far a stream may be sent.
-    Credit = 0x0A, Both;
-    /// Reserved: a piece of a stream.
-    Fragment = 0x0B, Both;
+    /// How much of a stream is held.
+    Credit = 0x0A, Both, built;
+    /// A piece of a stream.
+    Fragment = 0x0B, Both, built;
     /// A message without confirmation.
     Send = 0x10, Both, built, windowed, may_be_volatile;
     /// A message with exactly one outcome.
@@ -121,12 +121,12 @@ kinds! {
     Confirm = 0x1B, ToServer;
     /// Reserved: a certain message is in the store.
     Accepted = 0x1C, ToClient, answer;
-    /// Reserved: announces a stream.
-    BlobOffer = 0x20, Both;
-    /// Reserved: a stream is whole.
-    BlobEnd = 0x21, Both;
-    /// Reserved: a stream ends early.
-    BlobCancel = 0x22, Both;
+    /// Announces a blob, which follows as a stream.
+    BlobOffer = 0x20, Both, built;
+    /// A blob was sent to its end.
+    BlobEnd = 0x21, Both, built;
+    /// A blob ends early.
+    BlobCancel = 0x22, Both, built;
     /// Reserved: where a stream goes on.
     BlobState = 0x23, Both;
     /// Reserved: who came and went.

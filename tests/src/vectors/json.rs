@@ -93,6 +93,8 @@ enum Body {
     Heartbeat { nonce: u32 },
     HeartbeatAck { nonce: u32 },
     GoAway { retry_after_ms: u32 },
+    Credit { stream: Long, offset: Long },
+    Fragment { stream: Long, offset: Long, last: bool, data: Hex },
     Send { to: To, from: To, id: Long, info_type: u32, body: Hex },
     Certain { to: To, from: To, id: Long, ttl_ms: u32, info_type: u32, body: Hex },
     EngineMessage { to: To, from: To, id: Long, info_type: u32, tag: String, body: Hex },
@@ -102,6 +104,9 @@ enum Body {
     Failure { to: To, from: To, id: Long, about: u8, code: u8 },
     Request { to: To, from: To, id: Long, ttl_ms: u32, method: u16, cursor: Hex, body: Hex },
     Response { to: To, from: To, id: Long, status: u8, cursor: Hex, body: Hex },
+    BlobOffer { to: To, from: To, id: Long, stream: Long, total: Option<Long>, info_type: u32, name: String },
+    BlobEnd { to: To, from: To, id: Long, stream: Long, total: Long },
+    BlobCancel { to: To, from: To, id: Long, stream: Long, code: u8 },
 }
 
 /// An address; which fields it has says which form it is. The server's is the one without a name.
@@ -211,6 +216,25 @@ impl Body {
             Frame::Heartbeat { nonce } => Self::Heartbeat { nonce },
             Frame::HeartbeatAck { nonce } => Self::HeartbeatAck { nonce },
             Frame::GoAway { retry_after_ms } => Self::GoAway { retry_after_ms },
+            Frame::Credit { stream, offset } => Self::Credit { stream: Long(stream), offset: Long(offset) },
+            Frame::Fragment { stream, offset, last, data } => {
+                Self::Fragment { stream: Long(stream), offset: Long(offset), last, data: hex(data) }
+            }
+            Frame::BlobOffer { stream, total, info_type, name, .. } => Self::BlobOffer {
+                to,
+                from,
+                id,
+                stream: Long(stream),
+                total: total.map(Long),
+                info_type,
+                name: name.to_owned(),
+            },
+            Frame::BlobEnd { stream, total, .. } => {
+                Self::BlobEnd { to, from, id, stream: Long(stream), total: Long(total) }
+            }
+            Frame::BlobCancel { stream, code, .. } => {
+                Self::BlobCancel { to, from, id, stream: Long(stream), code: code as u8 }
+            }
             Frame::Send { info_type, body, .. } => Self::Send { to, from, id, info_type, body: hex(body) },
             Frame::Certain { ttl_ms, info_type, body, .. } => {
                 Self::Certain { to, from, id, ttl_ms, info_type, body: hex(body) }
@@ -247,6 +271,25 @@ impl Body {
             Self::Heartbeat { nonce } => Frame::Heartbeat { nonce: *nonce },
             Self::HeartbeatAck { nonce } => Frame::HeartbeatAck { nonce: *nonce },
             Self::GoAway { retry_after_ms } => Frame::GoAway { retry_after_ms: *retry_after_ms },
+            Self::Credit { stream, offset } => Frame::Credit { stream: stream.0, offset: offset.0 },
+            Self::Fragment { stream, offset, last, data } => {
+                Frame::Fragment { stream: stream.0, offset: offset.0, last: *last, data: &data.0 }
+            }
+            Self::BlobOffer { to, from, id, stream, total, info_type, name } => Frame::BlobOffer {
+                envelope: envelope(to, from, id),
+                stream: stream.0,
+                total: total.as_ref().map(|total| total.0),
+                info_type: *info_type,
+                name,
+            },
+            Self::BlobEnd { to, from, id, stream, total } => {
+                Frame::BlobEnd { envelope: envelope(to, from, id), stream: stream.0, total: total.0 }
+            }
+            Self::BlobCancel { to, from, id, stream, code } => Frame::BlobCancel {
+                envelope: envelope(to, from, id),
+                stream: stream.0,
+                code: Failure::from_u8(*code).expect("a failure"),
+            },
             Self::Send { to, from, id, info_type, body } => {
                 Frame::Send { envelope: envelope(to, from, id), info_type: *info_type, body: &body.0 }
             }

@@ -1,6 +1,7 @@
 //! Client, server and hub in memory, under a virtual clock. Nothing here sleeps.
 
 mod bad_input;
+mod blob;
 mod close;
 mod ends;
 mod hop;

@@ -432,7 +432,7 @@ fn a_copy_of_what_another_device_sent_is_for_this_one_too() {
 fn unknown_kinds_are_skipped_or_close_the_link_as_their_flag_says() {
     let mut hand = Hand::online();
     // Routed ones are counted, those of a hop are not; kinds that have a number and are not built likewise.
-    for kind in [0x7F, Kind::Presence as u8, 0x0F, 0xFF, Kind::Credit as u8] {
+    for kind in [0x7F, Kind::Presence as u8, 0x0F, 0xFF, 0x0C] {
         hand.give_bytes(of_kind(kind, Flags::NONE));
     }
     assert_eq!(hand.session.stats().skipped, 5);

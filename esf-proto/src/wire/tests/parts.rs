@@ -157,6 +157,16 @@ impl Parts {
             Kind::Query => Frame::Query { envelope, ttl_ms, info_type, body },
             Kind::Reply => Frame::Reply { envelope, body },
             Kind::Ack => Frame::Ack { envelope },
+            Kind::Credit => Frame::Credit { stream: self.large[1], offset: self.large[2] },
+            Kind::Fragment => {
+                Frame::Fragment { stream: self.large[1], offset: self.large[2], last: self.bits[0], data: body }
+            }
+            Kind::BlobOffer => {
+                let total = self.bits[0].then_some(self.large[2]);
+                Frame::BlobOffer { envelope, stream: self.large[1], total, info_type, name: &self.text }
+            }
+            Kind::BlobEnd => Frame::BlobEnd { envelope, stream: self.large[1], total: self.large[2] },
+            Kind::BlobCancel => Frame::BlobCancel { envelope, stream: self.large[1], code: failure },
             Kind::Failure => Frame::Failure { envelope, about: self.small[2], code: failure },
             Kind::Request => Frame::Request { envelope, ttl_ms, method: self.short, cursor, body },
             Kind::Response => Frame::Response { envelope, status, cursor, body },

@@ -186,12 +186,12 @@ fn frames_out_of_place_end_the_session() {
 #[test]
 fn kinds_that_must_be_understood_end_the_session_and_others_are_skipped() {
     let routed = bytes_of(&send("hi"));
-    for kind in [0x0C, 0x80, Kind::Credit as u8, Kind::Fragment as u8] {
+    for kind in [0x0C, 0x80, 0x0D, 0x0F] {
         AtTheMercy::new().bears("unknown, of the hop", frame_of(kind, 0, b"more"), "skipped");
         let must = frame_of(kind, Flags::MUST_UNDERSTAND.bits(), b"more");
         AtTheMercy::new().closes("unknown, of the hop", must, CloseReason::Unsupported);
     }
-    for kind in [0x7F, Kind::Presence as u8, Kind::BlobOffer as u8, Kind::FileOffer as u8] {
+    for kind in [0x7F, Kind::Presence as u8, Kind::BlobState as u8, Kind::FileOffer as u8] {
         AtTheMercy::new().bears("unknown and routed", disguised(&routed, kind, 0), "skipped");
         let must = disguised(&routed, kind, Flags::MUST_UNDERSTAND.bits());
         AtTheMercy::new().closes("unknown and routed", must, CloseReason::Unsupported);

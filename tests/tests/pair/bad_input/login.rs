@@ -41,7 +41,7 @@ fn anything(scene: &Scene) -> Vec<(String, Bytes)> {
         Frame::Response { envelope: to_server, status: Ok(()), cursor: b"", body: b"" },
     ];
     let named = frames.iter().map(|frame| (format!("{:?}", frame.kind()), bytes_of(frame)));
-    let unknown = [0x00, 0x0A, 0x0C, 0x12, 0x7F, 0x80].map(|kind| (format!("{kind:#x}"), frame_of(kind, 0, &[])));
+    let unknown = [0x00, 0x0A, 0x0B, 0x0C, 0x12, 0x7F, 0x80].map(|kind| (format!("{kind:#x}"), frame_of(kind, 0, &[])));
     named.chain(unknown).collect()
 }
 
@@ -54,7 +54,7 @@ fn anything_before_the_login_closes_the_link_and_has_no_effect() {
 
 #[test]
 fn a_kind_that_must_be_understood_is_unsupported_before_the_login_too() {
-    for kind in [0x0A, 0x7F, 0x80] {
+    for kind in [0x0C, 0x7F, 0x80] {
         let frame = frame_of(kind, Flags::MUST_UNDERSTAND.bits(), &[]);
         Scene::before_login().closes(&format!("kind {kind:#x}"), frame, CloseReason::Unsupported);
     }

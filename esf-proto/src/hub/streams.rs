@@ -1,0 +1,251 @@
+//! Blobs on their way: offers, fragments and what is held of them. Shared access only.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Hub, Login, Party, Passing, Reach, Sender, Targets, Whose};
+use crate::{
+    failure::Failure,
+    ids::{Engine, SessionId, Source},
+    server::{Copies, HubEvent, Open, Passage},
+    session::blob::MAX_BLOB_NAME,
+    time::Instant,
+    wire::{Address, Envelope, Frame, Header, RawFrame},
+};
+
+/// A blob takes as long as it takes: its receivers' progress is watched instead (ESF-346).
+const NO_END: Duration = Duration::from_secs(1 << 40);
+
+/// Who sends a blob.
+#[derive(Debug)]
+pub(crate) struct BlobSender<'a> {
+    pub(crate) session: SessionId,
+    pub(crate) origin: SessionId,
+    pub(crate) source: &'a Source,
+}
+
+/// A receiver that made no progress, as its sender's session found it.
+#[derive(Debug)]
+pub(super) struct SlowReceiver {
+    pub(super) stream: u64,
+    pub(super) id: u64,
+    pub(super) session: SessionId,
+    pub(super) engine: Engine,
+    pub(super) only: bool,
+}
+
+impl<H: Clone> Hub<H> {
+    /// Somebody sends a blob: an entry for its outcome, a stream at the sender, a place at every receiver.
+    pub(super) fn relay_offer(
+        &self,
+        now: Instant,
+        sender: &Sender<'_, H>,
+        passing: &Passing<'_>,
+        reach: &impl Reach<H>,
+    ) {
+        let source = match sender.engine {
+            Some(engine) => Source::Engine(engine.clone()),
+            None => Source::Server(self.server),
+        };
+        let by = BlobSender { session: sender.session, origin: sender.origin, source: &source };
+        let &Passing { frame, kind, to, id } = passing;
+        let Ok(Frame::BlobOffer { stream, total, name, .. }) = frame.decode() else { return };
+        let refused = |failure| {
+            self.refuse(sender, passing, failure, reach);
+        };
+        if matches!(to, Address::Group { .. }) {
+            return refused(Failure::NotAllowed);
+        }
+        if name.len() > MAX_BLOB_NAME {
+            return refused(Failure::TooLarge);
+        }
+        let logins: Vec<&Login<H>> = match self.targets(&to) {
+            Targets::None => return refused(Failure::Offline),
+            Targets::One(login) => alloc::vec![login],
+            // Not to the device that sends it.
+            Targets::Many(logins) => logins.into_iter().filter(|login| login.origin != sender.origin).collect(),
+        };
+        let asked = reach.visit(sender.outbox, |outbox| {
+            if !outbox.streams_out.admits() {
+                return Err(Failure::Busy);
+            }
+            let room = outbox.answer_room(&to);
+            let copies = match logins.as_slice() {
+                [one] => Copies::One(one.origin),
+                many => Copies::Many(many.iter().map(|login| login.origin).collect()),
+            };
+            outbox.ask(Open::new(id, kind, copies, now + NO_END, room, 0))?;
+            let receivers = logins.iter().filter_map(|login| Some((login.origin, engine_of(&to, login)?)));
+            outbox.streams_out.open(now, stream, id, total, receivers);
+            Ok(())
+        });
+        if let Err(failure) = asked {
+            return refused(failure);
+        }
+        for login in logins {
+            let taken =
+                reach.visit(Whose::Session(&login.handle), |outbox| outbox.offer_blob(now, frame, stream, id, &by));
+            match taken {
+                Ok(()) => self.counters.relayed.add(1),
+                Err(failure) => {
+                    reach.visit(sender.outbox, |outbox| outbox.copy_failed(id, login.origin, failure, false));
+                }
+            }
+        }
+    }
+
+    /// A fragment of a stream that this session's client sends.
+    pub(super) fn fragment(
+        &self,
+        now: Instant,
+        party: &Party<'_, H>,
+        frame: &RawFrame,
+        reach: &impl Reach<H>,
+    ) -> Option<HubEvent> {
+        let Ok(Frame::Fragment { stream, offset, data, .. }) = frame.decode() else { return None };
+        let own = Whose::Session(party.handle);
+        match reach.visit(own, |outbox| outbox.streams_out.pass(now, stream, offset, data.len())) {
+            Passage::To(engines) => {
+                self.counters.fragments.add(1);
+                let until = offset.saturating_add(data.len() as u64);
+                for engine in engines {
+                    self.visit_engine(&engine, reach, |outbox| {
+                        outbox.push_fragment(stream, party.origin, until, frame.bytes().clone());
+                    });
+                }
+            }
+            Passage::Nothing => self.counters.fragments_ignored.add(1),
+            Passage::Violation => return Some(HubEvent::Violation),
+            Passage::PastEnd(id) => self.break_off(party, stream, id, Failure::Malformed, reach),
+        }
+        None
+    }
+
+    /// This session's client holds a part of a stream that somebody sends to it.
+    pub(super) fn credit(
+        &self,
+        now: Instant,
+        party: &Party<'_, H>,
+        stream: u64,
+        offset: u64,
+        reach: &impl Reach<H>,
+    ) -> Option<HubEvent> {
+        let heard = reach.visit(Whose::Session(party.handle), |outbox| outbox.credit(stream, offset));
+        match heard {
+            Ok(Some(source)) => {
+                if let Some(whose) = self.find(&source) {
+                    reach.visit(whose, |outbox| outbox.progress(now, stream, party.origin, offset));
+                }
+                None
+            }
+            Ok(None) => {
+                self.counters.credits_ignored.add(1);
+                None
+            }
+            Err(_) => Some(HubEvent::Violation),
+        }
+    }
+
+    /// The sender says that everything was sent: whoever receives it hears it.
+    pub(super) fn relay_end(&self, party: &Party<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
+        let Ok(Frame::BlobEnd { stream, total, .. }) = frame.decode() else { return };
+        match reach.visit(Whose::Session(party.handle), |outbox| outbox.streams_out.end(stream, total)) {
+            Ok(engines) => {
+                for engine in engines {
+                    self.visit_engine(&engine, reach, |outbox| outbox.tell_beyond_budget(frame.bytes().clone()));
+                }
+            }
+            Err(Some(id)) => self.break_off(party, stream, id, Failure::Malformed, reach),
+            Err(None) => self.counters.fragments_ignored.add(1),
+        }
+    }
+
+    /// The sender takes a blob back: whoever receives it hears it, and nobody waits for its outcome.
+    pub(super) fn relay_cancel(&self, party: &Party<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
+        let Ok(Frame::BlobCancel { envelope, stream, .. }) = frame.decode() else { return };
+        let engines = reach.visit(Whose::Session(party.handle), |outbox| {
+            outbox.forget(envelope.id);
+            outbox.streams_out.remove(stream)
+        });
+        for engine in engines {
+            self.visit_engine(&engine, reach, |outbox| {
+                outbox.drop_stream(party.origin, envelope.id);
+                outbox.tell_beyond_budget(frame.bytes().clone());
+            });
+        }
+    }
+
+    /// The sender's session is over: whoever receives from it hears it, and keeps what it has for a while.
+    pub(super) fn sender_gone(
+        &self,
+        party: &Party<'_, H>,
+        stream: u64,
+        id: u64,
+        receivers: Vec<Engine>,
+        reach: &impl Reach<H>,
+    ) {
+        self.cut(party, stream, id, Failure::ConnectionLost, receivers, reach);
+    }
+
+    /// A receiver made no progress: it is cut out, unless it is the only one and away.
+    pub(super) fn too_slow(&self, party: &Party<'_, H>, slow: SlowReceiver, reach: &impl Reach<H>) {
+        let SlowReceiver { stream, id, session, engine, only } = slow;
+        if only && self.is_away(&engine) {
+            return;
+        }
+        self.counters.streams_too_slow.add(1);
+        self.cut(party, stream, id, Failure::TooSlow, alloc::vec![engine], reach);
+        reach.visit(Whose::Session(party.handle), |outbox| outbox.copy_failed(id, session, Failure::TooSlow, false));
+    }
+
+    /// Ends a blob for what its sender did.
+    fn break_off(&self, party: &Party<'_, H>, stream: u64, id: u64, failure: Failure, reach: &impl Reach<H>) {
+        let engines = reach.visit(Whose::Session(party.handle), |outbox| {
+            outbox.fail_open(id, failure);
+            outbox.streams_out.remove(stream)
+        });
+        self.cut(party, stream, id, failure, engines, reach);
+    }
+
+    /// Takes a stream from those who receive it, and says why in the server's name.
+    fn cut(
+        &self,
+        party: &Party<'_, H>,
+        stream: u64,
+        id: u64,
+        code: Failure,
+        receivers: Vec<Engine>,
+        reach: &impl Reach<H>,
+    ) {
+        for engine in receivers {
+            let envelope = Envelope::new(Address::of_engine(&engine), Address::Server { instance: self.server.0 }, id);
+            let frame = Frame::BlobCancel { envelope, stream, code }.to_bytes(Header::default());
+            self.visit_engine(&engine, reach, |outbox| {
+                if outbox.drop_stream(party.origin, id) {
+                    if let Ok(frame) = frame {
+                        outbox.tell_beyond_budget(frame);
+                    }
+                }
+            });
+        }
+    }
+
+    fn visit_engine(&self, engine: &Engine, reach: &impl Reach<H>, visit: impl FnOnce(&mut crate::server::Outbox)) {
+        if let Some(whose) = self.find_instance(&engine.user, engine.device, engine.instance) {
+            reach.visit(whose, visit);
+        }
+    }
+
+    /// Whether an engine has no link now.
+    fn is_away(&self, engine: &Engine) -> bool {
+        let person = self.people.get(&*engine.user);
+        let mut logins = person.into_iter().flat_map(|person| &person.devices);
+        let login = logins.find(|login| login.device == engine.device && login.instance == engine.instance);
+        login.is_some_and(|login| login.window.is_some())
+    }
+}
+
+fn engine_of<H>(to: &Address<'_>, login: &Login<H>) -> Option<Engine> {
+    let user = crate::ids::UserId::parse(to.user()?, u8::MAX).ok()?;
+    Some(Engine { user, device: login.device, instance: login.instance })
+}

@@ -1,0 +1,270 @@
+//! Blobs at a server: the streams in a session's outbox, and those that its own application receives.
+
+use alloc::boxed::Box;
+
+use bytes::Bytes;
+
+use super::{
+    Generation, Outbox, Session,
+    command::HubCommand,
+    outbox::ANSWER,
+    streams::{CreditViolation, Slow},
+};
+use crate::{
+    close::CloseReason,
+    failure::Failure,
+    hub::BlobSender,
+    ids::{SessionId, Source},
+    session::{
+        blob::{BlobEvent, BlobId, BlobRead, MAX_BLOB_NAME, TakeBlob},
+        lanes::{Lane, Queued, cost},
+        receiving::{Answer, Offer, Piece, Receiving},
+    },
+    time::{Instant, UnixMillis},
+    wire::{Address, Envelope, Frame, Header, Hop, Kind, RawFrame},
+};
+
+impl Outbox {
+    /// The first session of the owner's engine; 0 for the server.
+    pub(crate) fn origin(&self) -> SessionId {
+        self.origin
+    }
+
+    /// Whether this number is that of a blob which the client sends.
+    pub(crate) fn is_blob(&self, id: u64) -> bool {
+        !self.streams_out.is_empty() && self.streams_out.has(id)
+    }
+
+    /// A blob of another session is offered to this client: a place for its stream, then the offer.
+    pub(crate) fn offer_blob(
+        &mut self,
+        now: Instant,
+        frame: &RawFrame,
+        stream: u64,
+        id: u64,
+        sender: &BlobSender<'_>,
+    ) -> Result<(), Failure> {
+        self.streams_in.offer(stream, id, sender.source, sender.origin)?;
+        let offered = self.offer(now, frame, Kind::BlobOffer, sender.session, None);
+        if offered.is_err() {
+            self.drop_stream(sender.origin, id);
+        }
+        offered
+    }
+
+    pub(crate) fn push_fragment(&mut self, stream: u64, sender: SessionId, until: u64, frame: Bytes) {
+        let before = self.streams_in.bytes();
+        self.wake |= self.streams_in.push(stream, sender, until, frame);
+        self.account(before);
+    }
+
+    /// The client holds everything of a stream below `offset`: who is to hear of it.
+    pub(crate) fn credit(&mut self, stream: u64, offset: u64) -> Result<Option<Source>, CreditViolation> {
+        let before = self.streams_in.bytes();
+        let heard = self.streams_in.credit(stream, offset);
+        self.account(before);
+        self.wake |= self.streams_in.has_fragment();
+        heard
+    }
+
+    /// A receiver of a stream that the client sends holds everything below `offset`.
+    pub(crate) fn progress(&mut self, now: Instant, stream: u64, receiver: SessionId, offset: u64) {
+        self.wake |= self.streams_out.progress(now, stream, receiver, offset);
+    }
+
+    /// A stream is over for this client; says whether it was there.
+    pub(crate) fn drop_stream(&mut self, sender: SessionId, id: u64) -> bool {
+        let before = self.streams_in.bytes();
+        let there = self.streams_in.remove(sender, id);
+        self.account(before);
+        there
+    }
+
+    /// A receiver of a blob that the client sends has all of it, or is gone; says whether it is a blob.
+    pub(super) fn leave_stream(&mut self, id: u64, receiver: SessionId) -> bool {
+        let is_blob = self.is_blob(id);
+        if is_blob {
+            self.wake |= self.streams_out.leave(id, receiver);
+        }
+        is_blob
+    }
+
+    /// A frame of which there is a bounded number for each stream.
+    pub(crate) fn tell_beyond_budget(&mut self, frame: Bytes) {
+        if self.ended {
+            return;
+        }
+        let cost = cost(frame.len());
+        self.budget.force(cost);
+        self.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: ANSWER });
+    }
+
+    /// Nobody waits for the outcome of this any more.
+    pub(crate) fn forget(&mut self, id: u64) {
+        if let Some(open) = self.open.take(id) {
+            self.budget.release(open.room);
+        }
+    }
+
+    /// Ends this with a failure.
+    pub(crate) fn fail_open(&mut self, id: u64, failure: Failure) {
+        if let Some(open) = self.open.take(id) {
+            self.fail(&open, failure);
+        }
+    }
+
+    /// A new link is a new beginning for every stream.
+    pub(super) fn link_streams(&mut self, now: Instant, generation: Generation) {
+        if self.linked != Some(generation) {
+            self.linked = Some(generation);
+            self.streams_out.on_link(now);
+            self.streams_in.on_link();
+        }
+    }
+
+    /// What the client is to hear of the streams that it sends.
+    pub(super) fn next_credit(&mut self) -> Option<Bytes> {
+        let (stream, offset) = self.streams_out.poll_credit()?;
+        Frame::Credit { stream, offset }.to_bytes(Header::default()).ok()
+    }
+
+    /// Keeps the account of what streams hold.
+    fn account(&self, before: usize) {
+        let after = self.streams_in.bytes();
+        self.bulk.force(after.saturating_sub(before));
+        self.bulk.release(before.saturating_sub(after));
+    }
+}
+
+impl Session {
+    /// The next fragment for the link of this generation; to be pulled when the transport has taken everything else.
+    #[must_use]
+    pub fn poll_fragment(&mut self, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
+        let linked = self.is_held_by(generation) && outbox.linked == Some(generation);
+        if linked { outbox.streams_in.pop() } else { None }
+    }
+
+    /// Whether [`Session::poll_fragment`] has something.
+    #[must_use]
+    pub fn has_fragment(&self, generation: Generation, outbox: &Outbox) -> bool {
+        self.is_held_by(generation) && outbox.linked == Some(generation) && outbox.streams_in.has_fragment()
+    }
+
+    // Blobs to the server's application.
+
+    /// The next event of a blob that the client sends to the server's application.
+    #[must_use]
+    pub fn poll_blob_event(&mut self) -> Option<BlobEvent> {
+        self.receiving.as_mut()?.poll_event()
+    }
+
+    /// Takes a blob that was offered. Ignored when it is over.
+    pub fn accept_blob(&mut self, now: Instant, blob: BlobId, take: TakeBlob) {
+        let largest = self.config.max_blob;
+        self.with_receiving(|receiving| receiving.accept(now, blob, take, largest));
+    }
+
+    /// The next bytes of a blob that is taken as a stream.
+    #[must_use]
+    pub fn read_blob(&mut self, now: Instant, blob: BlobId) -> BlobRead {
+        self.receiving.as_mut().map_or(BlobRead::Gone, |receiving| receiving.read(now, blob))
+    }
+
+    /// Has done with a blob: see [`client::Session::finish_blob`](crate::client::Session::finish_blob).
+    pub fn finish_blob(&mut self, blob: BlobId, outcome: Result<(), Failure>) {
+        self.with_receiving(|receiving| receiving.finish(blob, outcome));
+    }
+
+    pub(super) fn blob_to_server(&mut self, frame: &RawFrame, decoded: &Frame<'_>) -> Result<(), CloseReason> {
+        let source = Source::Engine(self.engine.clone());
+        let (now, largest) = (self.now, MAX_BLOB_NAME);
+        let receiving = self.receiving.get_or_insert_with(Box::default);
+        match *decoded {
+            Frame::BlobOffer { envelope, name, .. } if name.len() > largest => {
+                let (to, id) = (Source::Engine(self.engine.clone()), envelope.id);
+                self.answer_blob(&Answer { to, id, outcome: Err(Failure::TooLarge) });
+            }
+            Frame::BlobOffer { envelope, stream, total, info_type, name } => {
+                let again = frame.hop().contains(Hop::AGAIN);
+                let sent_at = frame.sender_time().map(UnixMillis);
+                let offer = Offer { source, id: envelope.id, again, stream, total, info_type, name, sent_at };
+                receiving.on_offer(now, offer);
+            }
+            Frame::BlobEnd { stream, total, .. } => receiving.on_end(&source, stream, total),
+            Frame::BlobCancel { stream, code, .. } => receiving.on_cancel(now, &source, false, stream, code),
+            _ => {}
+        }
+        self.with_receiving(|_| {});
+        Ok(())
+    }
+
+    /// A fragment of the client: for the server's application, or for whoever receives its stream.
+    pub(super) fn fragment(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
+        let Ok(Frame::Fragment { stream, offset, data, .. }) = frame.decode() else { return Ok(()) };
+        let (now, largest) = (self.now, self.config.max_blob);
+        let piece = match &mut self.receiving {
+            Some(receiving) => {
+                // A small fragment must not pin the buffer that it was read into.
+                let data = frame.keep(data);
+                let piece = receiving.on_fragment(now, stream, offset, &data, largest);
+                self.with_receiving(|_| {});
+                piece
+            }
+            None => Piece::Unknown,
+        };
+        match piece {
+            Piece::Taken => {}
+            Piece::Again => self.counters.fragments_ignored.add(1),
+            Piece::Wrong => return Err(CloseReason::InvalidMessage),
+            Piece::Unknown => self.commands.push_back(HubCommand::Fragment(frame)),
+        }
+        Ok(())
+    }
+
+    /// What the server's application holds of a stream, when it is time to say so.
+    pub(super) fn next_own_credit(&mut self) -> Option<Bytes> {
+        let (stream, offset) = self.receiving.as_mut()?.poll_credit()?;
+        Frame::Credit { stream, offset }.to_bytes(Header::default()).ok()
+    }
+
+    /// Receivers that made no progress, for the hub to look after.
+    pub(super) fn find_slow(&mut self, now: Instant, outbox: &mut Outbox) {
+        while let Some(Slow { stream, id, session, engine, only }) = outbox.streams_out.poll_slow(now) {
+            self.commands.push_back(HubCommand::TooSlow { stream, id, session, engine, only });
+        }
+    }
+
+    /// The session ends: whoever sends to it, or receives from it, hears of that.
+    pub(super) fn end_streams(&mut self, outbox: &mut Outbox) {
+        for (asker, id) in outbox.streams_in.drain() {
+            let failure = Failure::ConnectionLost;
+            self.commands.push_back(HubCommand::CopyFailed { asker, id, failure, handed_out: true });
+        }
+        outbox.bulk.release(outbox.bulk.used());
+        for (stream, id, receivers) in outbox.streams_out.drain() {
+            self.commands.push_back(HubCommand::SenderGone { stream, id, receivers });
+        }
+        self.receiving = None;
+    }
+
+    pub(super) fn with_receiving(&mut self, visit: impl FnOnce(&mut Receiving)) {
+        let Some(receiving) = &mut self.receiving else { return };
+        visit(receiving);
+        while let Some(answer) = self.receiving.as_mut().and_then(|receiving| receiving.poll_answer()) {
+            self.answer_blob(&answer);
+        }
+    }
+
+    fn answer_blob(&mut self, answer: &Answer) {
+        let engine = self.engine.clone();
+        let from = Address::Server { instance: self.server.0 };
+        let envelope = Envelope::new(Address::of_engine(&engine), from, answer.id);
+        let frame = match answer.outcome {
+            Ok(()) => Frame::Ack { envelope },
+            Err(code) => Frame::Failure { envelope, about: Kind::BlobOffer as u8, code },
+        };
+        // One for each blob, of which there are few at a time: it has room beyond the budget.
+        self.budget.force(cost(frame.encoded_len()));
+        self.tell(&frame, true);
+    }
+}

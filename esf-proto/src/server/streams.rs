@@ -1,0 +1,375 @@
+//! Streams on their way through the server: what a sender may send, and what waits for a receiver.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    failure::Failure,
+    ids::{Engine, SessionId, Source},
+    session::blob::{CREDIT_STEP, STREAM_WINDOW, STREAMS, STREAMS_OF_SOURCE},
+    time::Instant,
+};
+
+/// How long a receiver may make no progress.
+const PROGRESS: Duration = Duration::from_secs(20);
+
+/// The streams that a session's client sends, in its outbox: their receivers report here.
+#[derive(Debug, Default)]
+pub(crate) struct StreamsOut(Vec<StreamOut>);
+
+#[derive(Debug)]
+struct StreamOut {
+    stream: u64,
+    id: u64,
+    total: Option<u64>,
+    end: Option<u64>,
+    /// Where the next fragment begins.
+    next: u64,
+    receivers: Vec<Receiver>,
+    /// What the sender was told on its present link.
+    told: Option<u64>,
+    /// What it was told at most, over all links.
+    best: Option<u64>,
+    due: bool,
+}
+
+#[derive(Debug)]
+struct Receiver {
+    session: SessionId,
+    engine: Engine,
+    /// What it holds; `None` until it says so.
+    held: Option<u64>,
+    /// Since when it owes progress.
+    since: Instant,
+}
+
+/// What to do with a fragment of the sender.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// Give it to these.
+    To(Vec<Engine>),
+    /// Nothing: it is known, or nobody is there for it.
+    Nothing,
+    /// The sender broke a rule of the hop.
+    Violation,
+    /// It goes past the end that was announced: the blob fails.
+    PastEnd(u64),
+}
+
+/// A receiver that made no progress.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Slow {
+    pub(crate) stream: u64,
+    pub(crate) id: u64,
+    pub(crate) session: SessionId,
+    pub(crate) engine: Engine,
+    /// Nobody else receives the stream.
+    pub(crate) only: bool,
+}
+
+impl StreamsOut {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn admits(&self) -> bool {
+        self.0.len() < STREAMS
+    }
+
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.0.iter().any(|out| out.id == id)
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        stream: u64,
+        id: u64,
+        total: Option<u64>,
+        receivers: impl Iterator<Item = (SessionId, Engine)>,
+    ) {
+        self.0.retain(|out| out.stream != stream && out.id != id);
+        let receivers = receivers.map(|(session, engine)| Receiver { session, engine, held: None, since: now });
+        let receivers = receivers.collect();
+        self.0.push(StreamOut { stream, id, total, end: None, next: 0, receivers, told: None, best: None, due: false });
+    }
+
+    pub(crate) fn pass(&mut self, now: Instant, stream: u64, offset: u64, len: usize) -> Passage {
+        let Some(out) = self.0.iter_mut().find(|out| out.stream == stream) else { return Passage::Nothing };
+        let until = offset.saturating_add(len as u64);
+        let admitted = out.told.is_some_and(|told| until <= told.saturating_add(STREAM_WINDOW));
+        if offset > out.next || !admitted || len == 0 {
+            return Passage::Violation;
+        }
+        if [out.total, out.end].into_iter().flatten().any(|total| until > total) {
+            return Passage::PastEnd(out.id);
+        }
+        if until <= out.next {
+            return Passage::Nothing;
+        }
+        let before = out.next;
+        out.next = until;
+        for receiver in &mut out.receivers {
+            if !receiver.owes(before, None) {
+                receiver.since = now;
+            }
+        }
+        Passage::To(out.receivers.iter().map(|receiver| receiver.engine.clone()).collect())
+    }
+
+    /// The sender says where the stream ends. `Err` with the blob's id if it cannot be there.
+    pub(crate) fn end(&mut self, stream: u64, total: u64) -> Result<Vec<Engine>, Option<u64>> {
+        let out = self.0.iter_mut().find(|out| out.stream == stream && out.end.is_none()).ok_or(None)?;
+        if out.next > total || out.total.is_some_and(|announced| announced != total) {
+            return Err(Some(out.id));
+        }
+        out.end = Some(total);
+        Ok(out.receivers.iter().map(|receiver| receiver.engine.clone()).collect())
+    }
+
+    /// Takes a stream out: those who receive it.
+    pub(crate) fn remove(&mut self, stream: u64) -> Vec<Engine> {
+        let Some(at) = self.0.iter().position(|out| out.stream == stream) else { return Vec::new() };
+        self.0.swap_remove(at).receivers.into_iter().map(|receiver| receiver.engine).collect()
+    }
+
+    /// A receiver holds everything below `offset`. `true` if the sender is to hear of it.
+    pub(crate) fn progress(&mut self, now: Instant, stream: u64, session: SessionId, offset: u64) -> bool {
+        let Some(out) = self.0.iter_mut().find(|out| out.stream == stream) else { return false };
+        let Some(receiver) = out.receivers.iter_mut().find(|receiver| receiver.session == session) else {
+            return false;
+        };
+        receiver.held = Some(receiver.held.map_or(offset, |held| held.max(offset)));
+        receiver.since = now;
+        out.settle()
+    }
+
+    /// A receiver is gone, or has all of it. `true` if the sender is to hear of what the others hold.
+    pub(crate) fn leave(&mut self, id: u64, session: SessionId) -> bool {
+        let Some(at) = self.0.iter().position(|out| out.id == id) else { return false };
+        let Some(out) = self.0.get_mut(at) else { return false };
+        out.receivers.retain(|receiver| receiver.session != session);
+        if out.receivers.is_empty() {
+            self.0.swap_remove(at);
+            return false;
+        }
+        out.settle()
+    }
+
+    /// The sender has a new link: it is told what is held, and nobody was slow meanwhile.
+    pub(crate) fn on_link(&mut self, now: Instant) {
+        for out in &mut self.0 {
+            out.told = None;
+            out.due = out.lowest().is_some();
+            for receiver in &mut out.receivers {
+                receiver.since = now;
+            }
+        }
+    }
+
+    /// What the sender is to be told: stream, and what every receiver holds.
+    pub(crate) fn poll_credit(&mut self) -> Option<(u64, u64)> {
+        let out = self.0.iter_mut().find(|out| out.due)?;
+        out.due = false;
+        let lowest = out.lowest()?;
+        out.told = Some(lowest);
+        if out.best.is_none() {
+            // Who receives it may hold a part of it from before.
+            out.next = out.next.max(lowest);
+        }
+        out.best = Some(out.best.map_or(lowest, |best| best.max(lowest)));
+        Some((out.stream, lowest))
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let owing =
+            self.0.iter().flat_map(|out| out.receivers.iter().filter(|receiver| receiver.owes(out.next, out.end)));
+        owing.map(|receiver| receiver.since + PROGRESS).min()
+    }
+
+    /// A receiver whose time is over; its clock starts anew.
+    pub(crate) fn poll_slow(&mut self, now: Instant) -> Option<Slow> {
+        for out in &mut self.0 {
+            let late = |receiver: &Receiver| receiver.owes(out.next, out.end) && receiver.since + PROGRESS <= now;
+            let Some(at) = out.receivers.iter().position(late) else { continue };
+            let only = out.receivers.len() == 1;
+            let receiver = out.receivers.get_mut(at)?;
+            receiver.since = now;
+            let (session, engine) = (receiver.session, receiver.engine.clone());
+            return Some(Slow { stream: out.stream, id: out.id, session, engine, only });
+        }
+        None
+    }
+
+    /// The sender's session ends: each stream with the blob's id and those who wait for more of it.
+    pub(crate) fn drain(&mut self) -> Vec<(u64, u64, Vec<Engine>)> {
+        let all = core::mem::take(&mut self.0).into_iter();
+        let unfinished = all.filter(|out| out.end.is_none_or(|end| out.next < end));
+        unfinished
+            .map(|out| (out.stream, out.id, out.receivers.into_iter().map(|receiver| receiver.engine).collect()))
+            .collect()
+    }
+}
+
+impl StreamOut {
+    /// What every receiver holds, once each has said it.
+    fn lowest(&self) -> Option<u64> {
+        self.receivers.iter().map(|receiver| receiver.held).min().flatten()
+    }
+
+    fn settle(&mut self) -> bool {
+        let Some(lowest) = self.lowest() else { return false };
+        let news = self
+            .told
+            .is_none_or(|told| lowest >= told.saturating_add(CREDIT_STEP) || lowest > told && lowest >= self.next);
+        self.due |= news;
+        news
+    }
+}
+
+impl Receiver {
+    /// Whether there is anything that this receiver has to do: to say where it begins, to take enough that it has to
+    /// say so, or to have everything of a stream that was sent to its end.
+    fn owes(&self, sent: u64, end: Option<u64>) -> bool {
+        let all_sent = end == Some(sent);
+        self.held.is_none_or(|held| all_sent || sent.saturating_sub(held) >= CREDIT_STEP)
+    }
+}
+
+/// The streams that wait for a session's client, in its outbox.
+#[derive(Debug, Default)]
+pub(crate) struct StreamsIn {
+    streams: Vec<StreamIn>,
+    turn: usize,
+}
+
+#[derive(Debug)]
+struct StreamIn {
+    stream: u64,
+    id: u64,
+    source: Source,
+    sender: SessionId,
+    fragments: VecDeque<Fragment>,
+    /// Which of `fragments` goes out next.
+    at: usize,
+    /// What the client holds; `None` until it says so.
+    held: Option<u64>,
+    /// Where what was handed out ends.
+    handed: u64,
+    /// Whether the client said on its present link what it holds.
+    open: bool,
+}
+
+#[derive(Debug)]
+struct Fragment {
+    until: u64,
+    frame: Bytes,
+}
+
+/// A count of a receiver that no honest one states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CreditViolation;
+
+impl StreamsIn {
+    /// Makes a place for a stream that is offered.
+    pub(crate) fn offer(&mut self, stream: u64, id: u64, source: &Source, sender: SessionId) -> Result<(), Failure> {
+        // One that is offered again takes the place of what it was.
+        self.streams.retain(|known| !(known.sender == sender && known.id == id));
+        let of_sender = self.streams.iter().filter(|known| known.sender == sender).count();
+        let clash = self.streams.iter().any(|known| known.stream == stream);
+        if clash || self.streams.len() >= STREAMS || of_sender >= STREAMS_OF_SOURCE {
+            return Err(Failure::Busy);
+        }
+        self.streams.push(StreamIn {
+            stream,
+            id,
+            source: source.clone(),
+            sender,
+            fragments: VecDeque::new(),
+            at: 0,
+            held: None,
+            handed: 0,
+            open: false,
+        });
+        Ok(())
+    }
+
+    /// A fragment that its sender was allowed to send. `true` if it can go out.
+    pub(crate) fn push(&mut self, stream: u64, sender: SessionId, until: u64, frame: Bytes) -> bool {
+        let of_sender = |known: &&mut StreamIn| known.stream == stream && known.sender == sender;
+        let Some(known) = self.streams.iter_mut().find(of_sender) else { return false };
+        known.fragments.push_back(Fragment { until, frame });
+        known.open
+    }
+
+    /// The client holds everything below `offset`: who is to hear of it.
+    pub(crate) fn credit(&mut self, stream: u64, offset: u64) -> Result<Option<Source>, CreditViolation> {
+        let Some(known) = self.streams.iter_mut().find(|known| known.stream == stream) else { return Ok(None) };
+        match known.held {
+            // Nobody can hold what was never handed out, but for what it got in another session.
+            Some(_) if offset > known.handed => return Err(CreditViolation),
+            Some(held) if offset < held => return Ok(None),
+            Some(_) => {}
+            None => known.handed = offset,
+        }
+        known.held = Some(offset);
+        while known.fragments.front().is_some_and(|fragment| fragment.until <= offset) {
+            known.fragments.pop_front();
+            known.at = known.at.saturating_sub(1);
+        }
+        if !core::mem::replace(&mut known.open, true) {
+            known.at = 0;
+        }
+        Ok(Some(known.source.clone()))
+    }
+
+    /// The next fragment; each stream in its turn.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        for _ in 0..self.streams.len() {
+            self.turn = (self.turn + 1) % self.streams.len();
+            let Some(known) = self.streams.get_mut(self.turn).filter(|known| known.open) else { continue };
+            if let Some(fragment) = known.fragments.get(known.at) {
+                known.at += 1;
+                known.handed = known.handed.max(fragment.until);
+                return Some(fragment.frame.clone());
+            }
+        }
+        None
+    }
+
+    /// Whether [`StreamsIn::pop`] has something.
+    pub(crate) fn has_fragment(&self) -> bool {
+        self.streams.iter().any(|known| known.open && known.at < known.fragments.len())
+    }
+
+    /// The client has a new link: nothing goes out before it says what it holds.
+    pub(crate) fn on_link(&mut self) {
+        for known in &mut self.streams {
+            known.open = false;
+            known.at = 0;
+        }
+    }
+
+    /// The stream is over for this client. `false` if it was not there.
+    pub(crate) fn remove(&mut self, sender: SessionId, id: u64) -> bool {
+        let before = self.streams.len();
+        self.streams.retain(|known| !(known.sender == sender && known.id == id));
+        self.streams.len() < before
+    }
+
+    /// The session ends: who sent what to it.
+    pub(crate) fn drain(&mut self) -> Vec<(Source, u64)> {
+        core::mem::take(&mut self.streams).into_iter().map(|known| (known.source, known.id)).collect()
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        let fragments = self.streams.iter().flat_map(|known| &known.fragments);
+        fragments.map(|fragment| fragment.frame.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;
