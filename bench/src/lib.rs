@@ -2,9 +2,10 @@
 //!
 //! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`limits`]
 //! are the servers that do nothing but the transport, [`peers`] those that others wrote; [`subject`] starts what is measured; a module for each of the
-//! benches ([`relay`], [`query`], [`idle`], [`storm`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
+//! benches ([`relay`], [`query`], [`idle`], [`blob`], [`storm`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
 #![expect(clippy::print_stderr, reason = "each run is told while it is made")]
 
+pub mod blob;
 pub mod core_path;
 pub mod idle;
 pub mod limits;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub rest: std::time::Duration,
     /// Connections that ask queries.
     pub askers: usize,
+    /// Bytes of the blob after which the server's memory is looked at.
+    pub large_blob: u64,
     /// Clients that come back at once.
     pub clients: usize,
     /// Users online while the core's path is measured.

@@ -19,8 +19,9 @@ use tungstenite::{
 
 use crate::Problem;
 
-/// What is read at once where nothing is parsed.
+/// What is read at once where nothing is parsed: of many connections with small messages, and of few with much.
 const READ: usize = 16 * 1024;
+const READ_MUCH: usize = 64 * 1024;
 /// What tungstenite reads at once and collects before it writes, as esf-driver has it.
 const BUFFER: usize = 4 * 1024;
 
@@ -67,16 +68,16 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 }
 
 async fn raw_echo(stream: TcpStream) {
-    copy(&stream, &stream).await;
+    copy(&stream, &stream, READ).await;
 }
 
 async fn raw_relay(one: TcpStream, other: TcpStream) {
-    tokio::join!(copy(&one, &other), copy(&other, &one));
+    tokio::join!(copy(&one, &other, READ_MUCH), copy(&other, &one, READ_MUCH));
 }
 
 /// Copies until either breaks.
-async fn copy(from: &TcpStream, to: &TcpStream) {
-    let mut buffer = vec![0; READ];
+async fn copy(from: &TcpStream, to: &TcpStream, at_once: usize) {
+    let mut buffer = vec![0; at_once];
     while from.readable().await.is_ok() {
         let read = match from.try_read(&mut buffer) {
             Ok(0) => return,

@@ -185,6 +185,13 @@ pub fn median(values: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
+/// The value under which so many of a thousand are, of values in ascending order.
+#[must_use]
+pub fn percentile(sorted: &[u32], of_thousand: usize) -> f64 {
+    let at = (sorted.len() * of_thousand / 1000).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(f64::NAN, |value| f64::from(*value))
+}
+
 /// A number in about three digits, with thousands apart.
 pub(crate) fn short(value: f64) -> String {
     if value.abs() >= 1000.0 {

@@ -183,6 +183,38 @@ pub fn count(received: u32, taken: u32) -> Bytes {
     bytes_of(&Frame::Count { received, taken })
 }
 
+/// Announces a blob.
+#[must_use]
+pub fn blob_offer(from: (&str, u64), to: &str, id: u64, stream: u64, total: Option<u64>) -> Bytes {
+    let envelope = Envelope::new(Address::User { user: to }, address(from), id);
+    bytes_of(&Frame::BlobOffer { envelope, stream, total, info_type: 1, name: "" })
+}
+
+/// A piece of a blob.
+#[must_use]
+pub fn fragment(stream: u64, offset: u64, last: bool, data: &[u8]) -> Bytes {
+    bytes_of(&Frame::Fragment { stream, offset, last, data })
+}
+
+/// Says that a blob was sent to its end.
+#[must_use]
+pub fn blob_end(from: (&str, u64), to: &str, id: u64, stream: u64, total: u64) -> Bytes {
+    let envelope = Envelope::new(Address::User { user: to }, address(from), id);
+    bytes_of(&Frame::BlobEnd { envelope, stream, total })
+}
+
+/// What a receiver says of the bytes that it holds.
+#[must_use]
+pub fn credit(stream: u64, offset: u64) -> Bytes {
+    bytes_of(&Frame::Credit { stream, offset })
+}
+
+/// What a receiver says of a blob that it has whole.
+#[must_use]
+pub fn ack(from: (&str, u64), to: (&str, u64), id: u64) -> Bytes {
+    bytes_of(&Frame::Ack { envelope: Envelope::new(address(to), address(from), id) })
+}
+
 fn address((user, instance): (&str, u64)) -> Address<'_> {
     Address::Engine { user, device: DEVICE, instance: InstanceId(instance) }
 }

@@ -12,7 +12,20 @@ fn run(bench: &str, names: &[&str]) {
     let _ = std::fs::remove_file(&file);
     let told = Command::new(env!("CARGO_BIN_EXE_esf-bench"))
         .args(["run", bench, "--runs", "1", "--seconds", "0.1", "--pairs", "3", "--idle", "3", "--rest", "0.1"])
-        .args(["--askers", "20", "--users", "40", "--messages", "640", "--clients", "5", "--no-instructions", "--json"])
+        .args([
+            "--askers",
+            "20",
+            "--users",
+            "40",
+            "--messages",
+            "640",
+            "--clients",
+            "5",
+            "--large-blob",
+            "1000000",
+            "--no-instructions",
+            "--json",
+        ])
         .arg(&file)
         .output()
         .unwrap();
@@ -53,4 +66,9 @@ fn idle_connections_are_measured() {
 #[test]
 fn a_storm_is_measured() {
     run("storm", &["storm/5/open"]);
+}
+
+#[test]
+fn blobs_are_measured() {
+    run("blob", &["blob/raw-relay", "blob/throughput", "blob/resident-1000000B-above-100MB"]);
 }

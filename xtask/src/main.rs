@@ -28,7 +28,7 @@ The chores of the project:
   cargo xtask features --list-tests  print the name of every test, as tests/features.toml writes it
   cargo xtask features --missing     print a row for each rule of docs/PROTOCOL.md that has none
   cargo xtask protocol               write the state machines into docs/PROTOCOL.md, as the code has them
-  cargo xtask bench [WHAT]           measure micro, relay, query, idle, storm or all, beside the machine's limits
+  cargo xtask bench [WHAT]           measure micro, relay, query, idle, blob, storm or all, beside the machine's limits
                                      (--json FILE, --peers, --runs N, --write, --help)
   cargo xtask bench page FILE…       write the tables and the plot of docs/PERFORMANCE.md from what --json wrote
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise

@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
-    Plan, Problem, core_path, idle, limits, load, machine, page, process, query, relay, report::Report, storm,
+    Plan, Problem, blob, core_path, idle, limits, load, machine, page, process, query, relay, report::Report, storm,
     subject::Library,
 };
 use esf_tokio::{Context, Handlers};
@@ -51,6 +51,8 @@ enum Command {
     #[command(hide = true)]
     LoadIdle { spec: String },
     #[command(hide = true)]
+    LoadBlob { spec: String },
+    #[command(hide = true)]
     LoadStorm { spec: String },
 }
 
@@ -90,6 +92,9 @@ struct Run {
     /// Connections that ask queries
     #[arg(long, default_value_t = 19_000)]
     askers: usize,
+    /// Bytes of the blob after which the server's memory is looked at
+    #[arg(long, default_value_t = 4 << 30, value_parser = clap::value_parser!(u64).range(2..))]
+    large_blob: u64,
     /// Clients that come back at once
     #[arg(long, default_value_t = 10_000)]
     clients: usize,
@@ -110,6 +115,7 @@ enum Bench {
     Relay,
     Query,
     Idle,
+    Blob,
     Storm,
     All,
 }
@@ -123,6 +129,7 @@ fn main() -> ExitCode {
         Command::Load { spec } => answer(&spec, load::run),
         Command::LoadQueries { spec } => answer(&spec, load::run_queries),
         Command::LoadIdle { spec } => idle_clients(&spec),
+        Command::LoadBlob { spec } => answer(&spec, load::run_blob),
         Command::LoadStorm { spec } => storm_clients(&spec),
     };
     ended.unwrap_or_else(|problem| {
@@ -142,6 +149,7 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         idle: run.idle,
         rest: Duration::try_from_secs_f64(run.rest)?,
         askers: run.askers,
+        large_blob: run.large_blob,
         clients: run.clients,
         users: run.users,
         messages: run.messages,
@@ -158,11 +166,12 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         report.notes.push(format!("others used the machine when this began: load average {load}"));
     }
     type Measure = fn(&Plan, &mut Report) -> Result<(), Problem>;
-    let benches: [(Bench, Measure); 5] = [
+    let benches: [(Bench, Measure); 6] = [
         (Bench::Micro, core_path::run),
         (Bench::Relay, relay::run),
         (Bench::Query, query::run),
         (Bench::Idle, idle::run),
+        (Bench::Blob, blob::run),
         (Bench::Storm, storm::run),
     ];
     for (bench, measure) in benches {

@@ -4,6 +4,8 @@
 //! is made before, and what it receives is counted by its length wherever all messages are alike. One generator serves
 //! limits, subject and peers, so that they see the same pattern.
 
+mod blob;
+mod frames;
 mod line;
 mod query;
 mod talk;
@@ -16,6 +18,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
+pub use blob::{BlobOutcome, BlobSpec, run as run_blob};
 pub use query::{QueryLoad, QueryOutcome, QuerySpec, run as run_queries};
 pub use talk::Talk;
 

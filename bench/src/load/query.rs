@@ -12,7 +12,7 @@ use super::{
     STALLED, cpu,
     line::{Batch, EsfReader, Incoming, Line},
 };
-use crate::{Problem, wire};
+use crate::{Problem, report::percentile, wire};
 
 /// After how long a client says what it has at the latest (ESF-207).
 const COUNT_AFTER: Duration = Duration::from_millis(100);
@@ -197,15 +197,11 @@ impl Asker {
 
 fn outcome(waits: &mut [u32], time: Duration, (server, own): (u64, u64)) -> QueryOutcome {
     waits.sort_unstable();
-    let part = |of_thousand: usize| {
-        let at = (waits.len() * of_thousand / 1000).min(waits.len().saturating_sub(1));
-        waits.get(at).map_or(f64::NAN, |wait| f64::from(*wait))
-    };
     QueryOutcome {
         rate: waits.len() as f64 / time.as_secs_f64(),
-        p50: part(500),
-        p99: part(990),
-        p999: part(999),
+        p50: percentile(waits, 500),
+        p99: percentile(waits, 990),
+        p999: percentile(waits, 999),
         server_cpu_ns: server,
         load_cpu_ns: own,
         answers: waits.len() as u64,

@@ -1,9 +1,16 @@
-use super::{Report, Row, median, short};
+use super::{Report, Row, median, percentile, short};
 
 #[test]
 fn the_median_is_the_one_in_the_middle() {
     assert_eq!(median(&[9.0, 1.0, 5.0]), 5.0);
     assert_eq!(median(&[4.0, 1.0, 2.0, 100.0]), 3.0);
+}
+
+#[test]
+fn of_a_hundred_values_99_are_under_the_last() {
+    let values: Vec<u32> = (1..=100).collect();
+    assert_eq!([500, 990, 999].map(|part| percentile(&values, part)), [51.0, 100.0, 100.0]);
+    assert!(percentile(&[], 500).is_nan());
 }
 
 #[test]
