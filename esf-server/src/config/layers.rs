@@ -57,7 +57,14 @@ impl Layers {
         let origin = |at: usize| Origin::File { path: name.clone(), line: line_of(text, at) };
         let table = DeTable::parse(text).map_err(|error| {
             let at = error.span().map(|span| origin(span.start));
-            Problem::about("", at.as_ref(), format!("this is no TOML: {}", error.message().replace('\n', ", ")))
+            Problem::about(
+                "",
+                at.as_ref(),
+                format!(
+                    "this is no TOML: {}; `esf config example` shows how it looks",
+                    error.message().replace('\n', ", ")
+                ),
+            )
         })?;
         Ok(Self(table_of(table.into_inner(), &origin)?))
     }
