@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use esf_tokio::{DeviceKind, UserId};
 
-use crate::{config::Given, exit};
+use crate::{config::Given, exit, password::PasswordArgs, store::Role};
 
 /// Where `esf serve` listens and where the other commands connect to, if nothing else is said.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:4540";
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Check, show or explain the settings of a server
     Config(Config),
+    /// Add, change, remove and list the accounts of a server
+    User(User),
     /// Print what arrives, a line for each thing, until stopped
     Listen(Listen),
     /// Send a message
@@ -77,6 +79,59 @@ pub(crate) enum ConfigCommand {
     Example,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct User {
+    /// The directory of the server; without this that of its settings, ./esf-data if they say nothing
+    #[arg(long, env = "ESF_DATA", value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: UserCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make an account, and the store if there is none
+    Add {
+        /// Who may log in
+        #[arg(value_parser = user_id)]
+        name: UserId,
+        /// What the account may do
+        #[arg(long, value_enum, default_value_t = Role::User)]
+        role: Role,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Change a password, and log off who is logged in with the old one
+    Passwd {
+        /// Whose
+        #[arg(value_parser = user_id)]
+        name: UserId,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Remove an account, and log it off
+    Remove {
+        /// Whose
+        #[arg(value_parser = user_id)]
+        name: UserId,
+    },
+    /// Give an account another role
+    Grant {
+        /// Whose
+        #[arg(value_parser = user_id)]
+        name: UserId,
+        /// What it may do
+        #[arg(value_enum)]
+        role: Role,
+    },
+    /// Print the accounts, a line for each: name, tabulator, role
+    List {
+        /// Print JSON objects
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Which server, and as whom.
 #[derive(Debug, Args)]
 pub(crate) struct Login {
@@ -89,6 +144,8 @@ pub(crate) struct Login {
     /// The device kind to log in with: 0 to 255, or desktop, browser, phone, tablet, service or cli
     #[arg(long, value_name = "KIND", default_value = "cli", value_parser = device_kind)]
     pub(crate) device: DeviceKind,
+    #[command(flatten)]
+    pub(crate) password: PasswordArgs,
 }
 
 #[derive(Debug, Args)]

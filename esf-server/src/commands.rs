@@ -8,3 +8,4 @@ pub(crate) mod online;
 pub(crate) mod ping;
 pub(crate) mod query;
 pub(crate) mod send;
+pub(crate) mod user;

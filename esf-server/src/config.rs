@@ -29,7 +29,7 @@ pub(crate) use self::{
     layers::{Layers, Origin},
     problem::Problem,
     settings::{Log, LogFormat, Settings},
-    values::{Level, Listen},
+    values::{Directory, Level, Listen},
 };
 
 /// Where a file is looked for when none is named: the first that is there.

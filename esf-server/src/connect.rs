@@ -1,14 +1,22 @@
 //! The connection of a command, from its login to its end.
 
-use esf_tokio::{Client, ClientBuilder, Config, Event, LoginCode, Mode, State};
+use esf_tokio::{
+    Bytes, Client, ClientBuilder, Config, ConnectError, Credential, CredentialKind, Event, LoginCode, Mode, State,
+};
 use tokio::sync::mpsc;
 
-use crate::{cli::Login, exit::Exit, output::Print, signals::Signals};
+use crate::{
+    cli::Login,
+    exit::Exit,
+    output::Print,
+    password::{Password, can_ask},
+    signals::Signals,
+};
 
 /// Logs in for one thing, does it, and logs off. Takes no messages, so that it does not push out a listener.
 pub(crate) async fn once<T>(login: &Login, work: impl AsyncFnOnce(&Client) -> Result<T, Exit>) -> Result<T, Exit> {
     let mut signals = Signals::new()?;
-    let client = log_in(client(login, false), &mut signals).await?;
+    let client = log_in(login, false, &mut signals, |client| client).await?;
     let result = tokio::select! {
         biased;
         // Whatever the work says to that, this is why.
@@ -20,20 +28,40 @@ pub(crate) async fn once<T>(login: &Login, work: impl AsyncFnOnce(&Client) -> Re
     result
 }
 
-/// A client that is not connected yet.
-pub(crate) fn client(login: &Login, takes_messages: bool) -> ClientBuilder {
+/// Connects once, with a client that `finish` completes; a server that is not there ends the command at once. If the
+/// server wants a password and none was given, somebody at a terminal is asked for it.
+pub(crate) async fn log_in(
+    login: &Login,
+    takes_messages: bool,
+    signals: &mut Signals,
+    finish: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, Exit> {
+    let mut password = login.password.given()?;
+    loop {
+        let client = finish(client(login, takes_messages, password.as_ref()));
+        let connected = tokio::select! {
+            connected = client.connect() => connected,
+            () = signals.next() => return Err(Exit::interrupted()),
+        };
+        match connected {
+            Ok(client) => return Ok(client),
+            Err(ConnectError::Refused { code: LoginCode::Failed, .. }) if password.is_none() && can_ask() => {
+                password = Some(login.password.known(&login.user)?);
+            }
+            Err(error) => return Err(Exit::of_connect(&error)),
+        }
+    }
+}
+
+fn client(login: &Login, takes_messages: bool, password: Option<&Password>) -> ClientBuilder {
     let mut config = Config::new(login.user.clone());
     config.device = login.device;
     config.takes_messages = takes_messages;
-    esf_tokio::client(&login.url, config)
-}
-
-/// Connects once; a server that is not there ends the command at once.
-pub(crate) async fn log_in(client: ClientBuilder, signals: &mut Signals) -> Result<Client, Exit> {
-    tokio::select! {
-        client = client.connect() => client.map_err(|error| Exit::of_connect(&error)),
-        () = signals.next() => Err(Exit::interrupted()),
+    if let Some(password) = password {
+        let bytes = Bytes::copy_from_slice(password.bytes());
+        config.credential = Credential { kind: CredentialKind::Password, bytes };
     }
+    esf_tokio::client(&login.url, config)
 }
 
 /// Logs off, which takes a few seconds if the server does not answer; a signal cuts that short. Whoever was logged off by

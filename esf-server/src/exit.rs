@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use esf_tokio::{CallError, CloseReason, ConnectError, Ended, Failure, LoginCode, SendError};
 
-use crate::config::Problem;
+use crate::{config::Problem, store};
 
 /// The exit codes of `esf`; docs/CLI.md has the same table. 0 is for an outcome that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub(crate) enum Code {
     WillNotServe = 16,
     CannotListen = 17,
     Misconfigured = 18,
+    StoreUnusable = 19,
+    NoAccount = 20,
+    AccountExists = 21,
     Interrupted = 130,
 }
 
@@ -50,9 +53,12 @@ const MEANINGS: &[(u8, &str)] = &[
     (Code::NotAnswered as u8, "the other side has no answer to this"),
     (Code::ConnectionClosed as u8, "the server closed the connection"),
     (Code::OutputClosed as u8, "nobody reads standard output any more"),
-    (Code::WillNotServe as u8, "serve: it would not be safe, or needs accounts"),
+    (Code::WillNotServe as u8, "serve: it would not be safe"),
     (Code::CannotListen as u8, "serve: the address cannot be listened on"),
     (Code::Misconfigured as u8, "the configuration is wrong"),
+    (Code::StoreUnusable as u8, "the store of the server cannot be used"),
+    (Code::NoAccount as u8, "user: there is no such account"),
+    (Code::AccountExists as u8, "user: there is such an account already"),
     (Code::Interrupted as u8, "stopped by a signal before the outcome"),
 ];
 
@@ -96,6 +102,11 @@ impl Exit {
         Self::new(code, problem.to_string())
     }
 
+    /// The store cannot be used.
+    pub(crate) fn of_store(problem: &store::Problem) -> Self {
+        Self::new(Code::StoreUnusable, problem.to_string())
+    }
+
     /// Nobody is there to read a reason: `esf listen | head` ends like this.
     pub(crate) fn output_closed() -> Self {
         Self::new(Code::OutputClosed, "")
@@ -120,9 +131,7 @@ impl Exit {
         match error {
             ConnectError::Unreachable { url, cause } => Self::new(
                 Code::CannotConnect,
-                format!(
-                    "cannot connect to {url}: {cause}; start a server with `esf serve --open`, or name another by --url"
-                ),
+                format!("cannot connect to {url}: {cause}; start a server with `esf serve`, or name another by --url"),
             ),
             ConnectError::Refused { code, cause } => Self::refused(*code, cause),
             ConnectError::Closed(reason) => Self::closed(*reason),
@@ -140,14 +149,19 @@ impl Exit {
                 "the server speaks another version; use an esf of the server's version".into()
             }
             LoginCode::ClientTypeMismatched => "this device kind may not log in; use another --device".into(),
-            _ if cause.is_empty() => "the server gave no cause; check --user".into(),
-            _ => format!("{cause}; check --user"),
+            _ if cause.is_empty() => "the server gave no cause; check --user and the password".into(),
+            _ => format!("{cause}; check --user and the password"),
         };
         Self::new(Code::LoginRefused, format!("login refused: {reason}"))
     }
 
     /// The connection ended for good.
     pub(crate) fn of_end(ended: Ended) -> Self {
+        if ended.reason == CloseReason::LoginFailed {
+            let reason =
+                "logged off: the login is no longer good, since the account was changed or removed; log in anew";
+            return Self::new(Code::LoginRefused, reason);
+        }
         Self::closed(ended.reason)
     }
 
@@ -203,9 +217,10 @@ impl Exit {
             }
             Failure::Busy => (Code::Busy, format!("the queue of {target} is full; try again later")),
             Failure::TooLarge => (Code::TooLarge, format!("too large for {target}; send less at once")),
-            Failure::NotAllowed => {
-                (Code::NotAllowed, "not allowed; the server gives rights to those that it names by --admin".into())
-            }
+            Failure::NotAllowed => (
+                Code::NotAllowed,
+                "not allowed; `esf user grant NAME admin` gives rights, and so does `esf serve --admin`".into(),
+            ),
             Failure::ConnectionLost => (
                 Code::ConnectionLost,
                 format!("the connection was lost and it may have arrived; ask {target} before doing it again"),

@@ -1,5 +1,6 @@
 //! `esf`: the ESF server and its command line. docs/CLI.md says what each command does.
 
+mod accounts;
 mod auth;
 mod cli;
 mod commands;
@@ -7,8 +8,10 @@ mod config;
 mod connect;
 mod exit;
 mod output;
+mod password;
 mod serve;
 mod signals;
+mod store;
 
 use std::process::ExitCode;
 
@@ -43,6 +46,7 @@ fn run(command: Command) -> Result<(), Exit> {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Config(args) => commands::config::run(args.command),
+            Command::User(args) => commands::user::run(args),
             Command::Listen(args) => commands::listen::run(args).await,
             Command::Send(args) => commands::send::run(args).await,
             Command::Query(args) => commands::query::run(args).await,

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use crate::{
     auth,
     cli::{self, DEFAULT_ADDRESS},
-    config::{Listen, Loaded, Sources, open_to_strangers},
+    config::{self, Listen, Loaded, Settings, Sources, open_to_strangers},
     exit::{Code, Exit},
     output,
     signals::{Asked, ServerSignals},
@@ -27,12 +27,12 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     let settings = &loaded.settings;
     let admins = Admins::default();
     admins.set(settings.admins());
-    let authenticator = auth::choose(settings, admins.clone())?;
     let addresses = addresses(&settings.listen).await?;
     if settings.open {
         loopback_only(&addresses)?;
     }
     let log = log::start(&settings.log);
+    let authenticator = auth::choose(settings, admins.clone())?;
     tell_sources(&loaded);
     descriptors::raise(settings.limits.connections);
     // Before anybody knows that there is a server to be stopped.
@@ -41,10 +41,11 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     let builder = esf_tokio::server().authenticator(authenticator.clone()).admission(settings.admission());
     let builder = builder.configure(|config| settings.protocol.apply(config));
     let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
+    authenticator.attend(&server).await?;
     let address = listen(&server, &settings.listen, &addresses).await?;
     tokio::spawn(log_events(server.clone()));
     warn_unencrypted(address);
-    greet(address);
+    greet(address, settings);
 
     let running = Running { server: server.clone(), authenticator, admins, log };
     let mut reload = Reload::new(sources, settings, running);
@@ -119,18 +120,40 @@ async fn listen(server: &Server, name: &Listen, addresses: &[SocketAddr]) -> Res
 }
 
 /// Says where the server is and what to type next. Nobody has to read it.
-fn greet(address: SocketAddr) {
+fn greet(address: SocketAddr, settings: &Settings) {
     let esf = command();
     let url = if address.to_string() == DEFAULT_ADDRESS { String::new() } else { format!(" --url ws://{address}") };
-    for line in [
-        format!("listening on ws://{address}"),
+    let listening = format!("listening on ws://{address}");
+    let accounts = if settings.open {
+        Vec::new()
+    } else {
+        let data = data_flag(settings);
+        vec![
+            "two people get accounts, once:".into(),
+            format!("  {esf} user add alice{data}"),
+            format!("  {esf} user add bob{data}"),
+        ]
+    };
+    let chats = [
         "two people talk, each in a terminal:".into(),
         format!("  {esf} chat --user alice --with bob{url}"),
         format!("  {esf} chat --user bob --with alice{url}"),
         "Ctrl-C stops the server".into(),
-    ] {
+    ];
+    for line in std::iter::once(listening).chain(accounts).chain(chats) {
         let _ = output::line(&line);
     }
+}
+
+/// What `esf user` needs to find the same directory.
+fn data_flag(settings: &Settings) -> String {
+    let data = settings.data.path();
+    if data == config::Directory::default().path() {
+        return String::new();
+    }
+    // From wherever the other terminal is.
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    format!(" --data {}", quoted(&data.display().to_string()))
 }
 
 /// How this program is called from another terminal: by its name if the shell finds it by that, else by its path.
@@ -140,8 +163,13 @@ fn command() -> String {
         return called;
     }
     let path = std::env::current_exe().map_or(called, |path| path.display().to_string());
+    quoted(&path)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:\\".contains(c);
-    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 async fn log_events(server: Server) {

@@ -27,8 +27,8 @@ const LINE: u64 = 1 << 20;
 pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
     let mut signals = Signals::new()?;
     let (lines, waiting) = output::lines();
-    let client = connect::client(&args.login, true).handler(Speaker { lines: lines.clone() });
-    let client = connect::log_in(client, &mut signals).await?;
+    let speaker = || Speaker { lines: lines.clone() };
+    let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(speaker())).await?;
 
     let prompt = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeting =

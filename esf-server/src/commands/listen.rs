@@ -15,9 +15,8 @@ use crate::{
 pub(crate) async fn run(args: Listen) -> Result<(), Exit> {
     let mut signals = Signals::new()?;
     let (lines, waiting) = output::lines();
-    let listener = Listener { lines: lines.clone(), echo: args.echo, json: args.json };
-    let client = connect::client(&args.login, true).handler(listener);
-    let client = connect::log_in(client, &mut signals).await?;
+    let listener = || Listener { lines: lines.clone(), echo: args.echo, json: args.json };
+    let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(listener())).await?;
     // What arrived before this line waits behind it.
     let ready = Print::Line(if args.json { r#"{"event":"ready"}"#.into() } else { "ready".into() });
     let mut printer = Printer::start(ready, (lines.clone(), waiting), Layout { count: args.count, prompt: false })?;

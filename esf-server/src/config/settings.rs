@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     units::{Size, Time},
-    values::{Level, Listen, Name, Range},
+    values::{Directory, Level, Listen, Name, Range},
 };
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -16,6 +16,7 @@ use super::{
 pub(crate) struct Settings {
     pub(crate) listen: Listen,
     pub(crate) open: bool,
+    pub(crate) data: Directory,
     pub(crate) admins: Vec<Name>,
     pub(crate) allow_origins: Vec<String>,
     pub(crate) trusted_proxies: Vec<Range>,

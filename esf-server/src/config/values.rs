@@ -1,6 +1,6 @@
 //! The types of settings that are more than a number or a word. In a file each is a text.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use esf_tokio::{Network, UserId};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,37 @@ impl TryFrom<String> for Listen {
 impl From<Listen> for String {
     fn from(listen: Listen) -> Self {
         listen.0
+    }
+}
+
+/// A directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Directory(String);
+
+impl Directory {
+    pub(crate) fn path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self("./esf-data".to_owned())
+    }
+}
+
+impl TryFrom<String> for Directory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() { Err("the name of a directory is not empty".to_owned()) } else { Ok(Self(text)) }
+    }
+}
+
+impl From<Directory> for String {
+    fn from(directory: Directory) -> Self {
+        directory.0
     }
 }
 

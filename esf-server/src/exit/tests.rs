@@ -7,7 +7,7 @@ fn every_code_is_in_the_table_once() {
     codes.sort_unstable();
     codes.dedup();
     assert_eq!(codes, in_order);
-    assert_eq!(codes.len(), 20);
+    assert_eq!(codes.len(), 23);
 }
 
 #[test]
@@ -43,5 +43,5 @@ fn every_close_reason_has_a_code_and_a_line() {
 #[test]
 fn the_cause_of_a_refused_login_is_told() {
     let exit = Exit::refused(LoginCode::Failed, "wrong password");
-    assert_eq!(exit.reason(), Some("login refused: wrong password; check --user"));
+    assert_eq!(exit.reason(), Some("login refused: wrong password; check --user and the password"));
 }

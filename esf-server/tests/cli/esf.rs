@@ -86,6 +86,12 @@ impl Esf {
         stdin.flush().unwrap();
     }
 
+    /// Types a line that it may not want to read.
+    pub(crate) fn offer_line(&mut self, line: &str) {
+        // It may have ended already.
+        let _ = writeln!(self.stdin.as_mut().unwrap(), "{line}");
+    }
+
     /// Nothing more will be typed.
     pub(crate) fn end_of_input(&mut self) {
         self.stdin = None;

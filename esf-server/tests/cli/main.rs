@@ -2,6 +2,7 @@
 
 mod esf;
 
+mod accounts;
 mod bodies;
 mod chat;
 mod config;

@@ -9,14 +9,6 @@ use std::{
 use crate::esf::{Esf, Server};
 
 #[test]
-fn without_open_it_says_that_accounts_are_to_come() {
-    let ended = Esf::run("serve --listen 127.0.0.1:0", &[]);
-    assert!(ended.stdout.is_empty());
-    let line = ended.refused(16);
-    assert!(line.contains("accounts") && line.contains("esf serve --open"), "{line}");
-}
-
-#[test]
 fn open_to_all_is_for_this_machine_only() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:4540"] {
         let ended = Esf::run(&format!("serve --open --listen {address}"), &[]);
