@@ -13,7 +13,7 @@ use crate::{
         blob::{BlobId, BlobNeed, BlobRead, MAX_BLOB_NAME, OutgoingBlob, TakeBlob},
         lanes::{Lane, Queued},
         receiving::{Answer, Offer, Piece},
-        sending::Credited,
+        sending::{Credited, Outgoing},
     },
     time::{Instant, UnixMillis},
     wire::{Address, EncodeError, Envelope, Frame, Header, Hop, RawFrame},
@@ -109,15 +109,18 @@ impl Session {
     fn end_blob(&mut self, id: MessageId, failure: Failure) {
         let Some(outgoing) = self.sending.take(id) else { return };
         if outgoing.may_have_arrived() {
-            let envelope = Envelope::new(address_of(&outgoing.to), Address::of_engine(&self.me), id.0);
-            let cancel = Frame::BlobCancel { envelope, stream: outgoing.stream, code: failure };
-            let cancel = cancel.to_bytes(Header::default());
-            self.queue_beyond_budget(cancel);
+            self.cancel_at_receivers(&outgoing, failure);
         } else {
             let budget = &self.budget;
             self.lanes.take_out(|queued| queued.tag == id.0, |queued| budget.release(queued.cost));
         }
         self.tell(Event::Failed { id, failure });
+    }
+
+    fn cancel_at_receivers(&mut self, outgoing: &Outgoing, code: Failure) {
+        let envelope = Envelope::new(address_of(&outgoing.to), Address::of_engine(&self.me), outgoing.id.0);
+        let cancel = Frame::BlobCancel { envelope, stream: outgoing.stream, code }.to_bytes(Header::default());
+        self.queue_beyond_budget(cancel);
     }
 
     /// Queues a frame that ends a blob. There are two such frames a blob at most, so they have room beyond the budget.
@@ -196,7 +199,8 @@ impl Session {
     }
 
     pub(super) fn on_fragment(&mut self, frame: &RawFrame, stream: u64, offset: u64, data: &[u8]) {
-        let data = frame.share(data);
+        // A small one must not hold the buffer that it was read into.
+        let data = frame.keep(data);
         let piece = self.receiving.on_fragment(self.now, stream, offset, &data, self.limits.max_blob);
         if piece != Piece::Taken {
             // Another user may have sent it, so it is not the link's fault.
@@ -224,6 +228,10 @@ impl Session {
         if !outgoing.may_have_arrived() {
             let budget = &self.budget;
             self.lanes.take_out(|queued| queued.tag == id.0, |queued| budget.release(queued.cost));
+        }
+        if outcome.is_ok() && !outgoing.is_sent() {
+            // Somebody had all of it already; whoever has not gets no more.
+            self.cancel_at_receivers(&outgoing, Failure::Cancelled);
         }
         Some(match outcome {
             Ok(()) => Event::Acked { id },

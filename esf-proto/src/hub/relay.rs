@@ -255,25 +255,25 @@ impl<H: Clone> Hub<H> {
             Address::Server { instance } if instance == self.server.0 => Some(Whose::Server),
             _ => None,
         };
-        let Some(asker) = asker else {
-            self.counters.answers_unasked.add(1);
-            return;
-        };
-        let of_blob = reach.visit(asker, |outbox| {
-            let of_blob = outbox.is_blob(id);
-            match frame.decode() {
-                Ok(Frame::Failure { code, .. }) => {
-                    if !outbox.copy_failed(id, sender.origin, code, false) && !of_blob {
-                        self.counters.answers_unasked.add(1);
-                    }
+        let told = asker.is_some_and(|asker| {
+            reach.visit(asker, |outbox| {
+                let of_blob = outbox.is_blob(id);
+                let told = match frame.decode() {
+                    Ok(Frame::Failure { code, .. }) => outbox.copy_failed(id, sender.origin, code, false),
+                    _ => outbox.answer(frame, kind, id, sender.origin),
+                };
+                if !told && !of_blob {
+                    self.counters.answers_unasked.add(1);
                 }
-                _ => outbox.answer(frame, kind, id, sender.origin),
-            }
-            of_blob.then(|| outbox.origin())
+                told && !of_blob
+            })
         });
-        if let Some(origin) = of_blob {
-            // It has what it wanted of the stream.
-            reach.visit(sender.outbox, |outbox| outbox.drop_stream(origin, id));
+        if !told {
+            // It may be about a blob, of which it has what it wanted, or about one that nobody waits for any more.
+            reach.visit(sender.outbox, |outbox| outbox.drop_answered(&to, id));
+        }
+        if asker.is_none() {
+            self.counters.answers_unasked.add(1);
         }
     }
 

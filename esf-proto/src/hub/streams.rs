@@ -66,7 +66,7 @@ impl<H: Clone> Hub<H> {
             Targets::Many(logins) => logins.into_iter().filter(|login| login.origin != sender.origin).collect(),
         };
         let asked = reach.visit(sender.outbox, |outbox| {
-            if !outbox.streams_out.admits() {
+            if !outbox.streams_out.admits(stream, id) {
                 return Err(Failure::Busy);
             }
             let room = outbox.answer_room(&to);
@@ -107,10 +107,9 @@ impl<H: Clone> Hub<H> {
         match reach.visit(own, |outbox| outbox.streams_out.pass(now, stream, offset, data.len())) {
             Passage::To(engines) => {
                 self.counters.fragments.add(1);
-                let until = offset.saturating_add(data.len() as u64);
                 for engine in engines {
                     self.visit_engine(&engine, reach, |outbox| {
-                        outbox.push_fragment(stream, party.origin, until, frame.bytes().clone());
+                        outbox.push_fragment(stream, party.origin, frame);
                     });
                 }
             }

@@ -5,10 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use super::{
-    Generation, Outbox, Session,
-    command::HubCommand,
-    outbox::ANSWER,
-    streams::{CreditViolation, Slow},
+    Generation, Outbox, Session, command::HubCommand, outbox::ANSWER, streams::Slow, waiting::CreditViolation,
 };
 use crate::{
     close::CloseReason,
@@ -16,7 +13,7 @@ use crate::{
     hub::BlobSender,
     ids::{SessionId, Source},
     session::{
-        blob::{BlobEvent, BlobId, BlobRead, MAX_BLOB_NAME, TakeBlob},
+        blob::{BlobEvent, BlobId, BlobRead, FRAGMENT, MAX_BLOB_NAME, STREAM_WINDOW, TakeBlob},
         lanes::{Lane, Queued, cost},
         receiving::{Answer, Offer, Piece, Receiving},
     },
@@ -24,12 +21,11 @@ use crate::{
     wire::{Address, Envelope, Frame, Header, Hop, Kind, RawFrame},
 };
 
-impl Outbox {
-    /// The first session of the owner's engine; 0 for the server.
-    pub(crate) fn origin(&self) -> SessionId {
-        self.origin
-    }
+/// What one stream may hold.
+#[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
+const WINDOW: usize = STREAM_WINDOW as usize;
 
+impl Outbox {
     /// Whether this number is that of a blob which the client sends.
     pub(crate) fn is_blob(&self, id: u64) -> bool {
         !self.streams_out.is_empty() && self.streams_out.has(id)
@@ -44,6 +40,7 @@ impl Outbox {
         id: u64,
         sender: &BlobSender<'_>,
     ) -> Result<(), Failure> {
+        self.room_for_stream()?;
         self.streams_in.offer(stream, id, sender.source, sender.origin)?;
         let offered = self.offer(now, frame, Kind::BlobOffer, sender.session, None);
         if offered.is_err() {
@@ -52,15 +49,15 @@ impl Outbox {
         offered
     }
 
-    pub(crate) fn push_fragment(&mut self, stream: u64, sender: SessionId, until: u64, frame: Bytes) {
-        let before = self.streams_in.bytes();
-        self.wake |= self.streams_in.push(stream, sender, until, frame);
+    pub(crate) fn push_fragment(&mut self, stream: u64, sender: SessionId, frame: &RawFrame) {
+        let before = self.streams_in.cost();
+        self.wake |= self.streams_in.push(stream, sender, frame);
         self.account(before);
     }
 
     /// The client holds everything of a stream below `offset`: who is to hear of it.
     pub(crate) fn credit(&mut self, stream: u64, offset: u64) -> Result<Option<Source>, CreditViolation> {
-        let before = self.streams_in.bytes();
+        let before = self.streams_in.cost();
         let heard = self.streams_in.credit(stream, offset);
         self.account(before);
         self.wake |= self.streams_in.has_fragment();
@@ -74,10 +71,17 @@ impl Outbox {
 
     /// A stream is over for this client; says whether it was there.
     pub(crate) fn drop_stream(&mut self, sender: SessionId, id: u64) -> bool {
-        let before = self.streams_in.bytes();
-        let there = self.streams_in.remove(sender, id);
+        let before = self.streams_in.cost();
+        let there = self.streams_in.end(sender, id);
         self.account(before);
         there
+    }
+
+    /// The client has answered a blob of `to` that nobody waits for any more.
+    pub(crate) fn drop_answered(&mut self, to: &Address<'_>, id: u64) {
+        let before = self.streams_in.cost();
+        self.streams_in.answered(|source| is(source, to), id);
+        self.account(before);
     }
 
     /// A receiver of a blob that the client sends has all of it, or is gone; says whether it is a blob.
@@ -128,11 +132,29 @@ impl Outbox {
         Frame::Credit { stream, offset }.to_bytes(Header::default()).ok()
     }
 
+    /// What a stream may hold is not part of the session's budget, but of that of all sessions.
+    fn room_for_stream(&self) -> Result<(), Failure> {
+        self.bulk.try_charge(WINDOW).map_err(|full| self.busy(full.into()))?;
+        self.bulk.release(WINDOW);
+        Ok(())
+    }
+
     /// Keeps the account of what streams hold.
     fn account(&self, before: usize) {
-        let after = self.streams_in.bytes();
+        let after = self.streams_in.cost();
         self.bulk.force(after.saturating_sub(before));
         self.bulk.release(before.saturating_sub(after));
+    }
+}
+
+/// Whether an answer to this address is one to this source.
+fn is(source: &Source, address: &Address<'_>) -> bool {
+    match (source, address) {
+        (Source::Engine(engine), Address::Engine { user, device, instance }) => {
+            engine.user.as_str() == *user && engine.device == *device && engine.instance == *instance
+        }
+        (Source::Server(server), Address::Server { instance }) => server.0 == *instance,
+        _ => false,
     }
 }
 
@@ -201,6 +223,9 @@ impl Session {
     /// A fragment of the client: for the server's application, or for whoever receives its stream.
     pub(super) fn fragment(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
         let Ok(Frame::Fragment { stream, offset, data, .. }) = frame.decode() else { return Ok(()) };
+        if data.is_empty() || data.len() > FRAGMENT {
+            return Err(CloseReason::InvalidMessage);
+        }
         let (now, largest) = (self.now, self.config.max_blob);
         let piece = match &mut self.receiving {
             Some(receiving) => {

@@ -57,7 +57,7 @@ impl Desk {
         instance: InstanceId,
     ) -> (Self, Outbox) {
         let budget = Arc::new(Budget::within(global.clone(), config.session_budget()));
-        let outbox = Outbox::new(config, counters, &budget, Source::Server(instance), super::SERVER, instance);
+        let outbox = Outbox::new(config, counters, &budget, Source::Server(instance), instance);
         (Self { config: config.clone(), instance, last_id: 0 }, outbox)
     }
 

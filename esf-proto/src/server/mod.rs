@@ -21,6 +21,7 @@ mod streams;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transitions;
+mod waiting;
 
 pub use command::{HubChange, HubCommand, HubEvent, SERVER};
 pub use config::{Config, Relogin};

@@ -9,7 +9,8 @@ use super::{
     counters::Cause,
     open::{CopyEnd, Open, OpenTable},
     shares::Shares,
-    streams::{StreamsIn, StreamsOut},
+    streams::StreamsOut,
+    waiting::StreamsIn,
 };
 use crate::{
     failure::{Failure, Status},
@@ -38,8 +39,6 @@ pub struct Outbox {
     pub(super) bulk: Budget,
     /// The link that the streams know.
     pub(super) linked: Option<Generation>,
-    /// The first session of the owner's engine.
-    pub(super) origin: SessionId,
     shares: Shares,
     pub(super) budget: Arc<Budget>,
     config: Arc<Config>,
@@ -58,7 +57,6 @@ impl Outbox {
         counters: &Arc<Counters>,
         budget: &Arc<Budget>,
         owner: Source,
-        origin: SessionId,
         server: InstanceId,
     ) -> Self {
         Self {
@@ -68,7 +66,6 @@ impl Outbox {
             streams_in: StreamsIn::default(),
             bulk: budget.beside(usize::MAX),
             linked: None,
-            origin,
             shares: Shares::default(),
             budget: budget.clone(),
             config: config.clone(),
@@ -172,32 +169,27 @@ impl Outbox {
         cost(64) + self.owner.user().map_or(0, |user| user.len()) + to.name().map_or(0, str::len)
     }
 
-    /// The receiver `from` answers: `frame` goes out if this client asked `from` for it, else it is dropped and
-    /// counted.
-    pub(crate) fn answer(&mut self, frame: &RawFrame, kind: Kind, id: u64, from: SessionId) {
+    /// The receiver `from` answers: `frame` goes out if this client asked `from` for it, else it is dropped. Says
+    /// whether it asked.
+    pub(crate) fn answer(&mut self, frame: &RawFrame, kind: Kind, id: u64, from: SessionId) -> bool {
         let fits = |about: Kind| match kind {
             Kind::Ack => matches!(about, Kind::Certain | Kind::BlobOffer),
             Kind::Reply => about == Kind::Query,
             Kind::Response => about == Kind::Request,
             _ => false,
         };
-        let of_blob = self.leave_stream(id, from);
-        let Some(open) = self.open.answered(id, from, fits) else {
-            if of_blob {
-                return;
-            }
-            self.counters.answers_unasked.add(1);
-            return;
-        };
+        self.leave_stream(id, from);
+        let Some(open) = self.open.answered(id, from, fits) else { return false };
         let more = cost(frame.len()).saturating_sub(open.room);
         let charged = if more > 0 { self.budget.try_charge(more) } else { Ok(()) };
         if let Err(full) = charged {
             self.counters.busy(full.into());
             self.fail(&open, Failure::Busy);
-            return;
+            return true;
         }
         let cost = open.room + more;
         self.push(Lane::Interactive, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: ANSWER });
+        true
     }
 
     /// The server's application answers a query of this client. Ignored when nobody waits for it any more.
@@ -222,7 +214,11 @@ impl Outbox {
     fn answer_by_server(&mut self, id: u64, kind: Kind, frame: Result<Bytes, EncodeError>) {
         let frame = frame.ok().filter(|frame| frame.len() <= self.config.max_frame as usize);
         match frame.map(RawFrame::parse) {
-            Some(Ok(frame)) => self.answer(&frame, kind, id, SERVER),
+            Some(Ok(frame)) => {
+                if !self.answer(&frame, kind, id, SERVER) {
+                    self.counters.answers_unasked.add(1);
+                }
+            }
             _ => {
                 self.copy_failed(id, SERVER, Failure::TooLarge, false);
             }
@@ -374,7 +370,7 @@ impl Outbox {
         }
     }
 
-    fn busy(&self, cause: Cause) -> Failure {
+    pub(super) fn busy(&self, cause: Cause) -> Failure {
         self.counters.busy(cause);
         Failure::Busy
     }

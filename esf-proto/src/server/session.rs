@@ -141,7 +141,7 @@ impl Session {
         new: NewSession,
     ) -> (Self, Outbox) {
         let budget = Arc::new(Budget::within(global.clone(), config.session_budget()));
-        let outbox = Outbox::new(config, counters, &budget, Source::Engine(new.engine.clone()), new.origin, new.server);
+        let outbox = Outbox::new(config, counters, &budget, Source::Engine(new.engine.clone()), new.server);
         let session = Self {
             config: config.clone(),
             counters: counters.clone(),

@@ -1,14 +1,11 @@
-//! Streams on their way through the server: what a sender may send, and what waits for a receiver.
+//! Streams that a session's client sends: what it may send, and who receives it how fast.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::Bytes;
-
 use crate::{
-    failure::Failure,
-    ids::{Engine, SessionId, Source},
-    session::blob::{CREDIT_STEP, STREAM_WINDOW, STREAMS, STREAMS_OF_SOURCE},
+    ids::{Engine, SessionId},
+    session::blob::{CREDIT_STEP, STREAM_WINDOW, STREAMS},
     time::Instant,
 };
 
@@ -74,8 +71,10 @@ impl StreamsOut {
         self.0.is_empty()
     }
 
-    pub(crate) fn admits(&self) -> bool {
-        self.0.len() < STREAMS
+    /// Whether there is a place for a blob, or it is one that is offered again. A stream is not used by two.
+    pub(crate) fn admits(&self, stream: u64, id: u64) -> bool {
+        let others = self.0.iter().filter(|out| out.id != id);
+        !others.clone().any(|out| out.stream == stream) && others.count() < STREAMS
     }
 
     pub(crate) fn has(&self, id: u64) -> bool {
@@ -90,7 +89,7 @@ impl StreamsOut {
         total: Option<u64>,
         receivers: impl Iterator<Item = (SessionId, Engine)>,
     ) {
-        self.0.retain(|out| out.stream != stream && out.id != id);
+        self.0.retain(|out| out.id != id);
         let receivers = receivers.map(|(session, engine)| Receiver { session, engine, held: None, since: now });
         let receivers = receivers.collect();
         self.0.push(StreamOut { stream, id, total, end: None, next: 0, receivers, told: None, best: None, due: false });
@@ -235,139 +234,6 @@ impl Receiver {
     fn owes(&self, sent: u64, end: Option<u64>) -> bool {
         let all_sent = end == Some(sent);
         self.held.is_none_or(|held| all_sent || sent.saturating_sub(held) >= CREDIT_STEP)
-    }
-}
-
-/// The streams that wait for a session's client, in its outbox.
-#[derive(Debug, Default)]
-pub(crate) struct StreamsIn {
-    streams: Vec<StreamIn>,
-    turn: usize,
-}
-
-#[derive(Debug)]
-struct StreamIn {
-    stream: u64,
-    id: u64,
-    source: Source,
-    sender: SessionId,
-    fragments: VecDeque<Fragment>,
-    /// Which of `fragments` goes out next.
-    at: usize,
-    /// What the client holds; `None` until it says so.
-    held: Option<u64>,
-    /// Where what was handed out ends.
-    handed: u64,
-    /// Whether the client said on its present link what it holds.
-    open: bool,
-}
-
-#[derive(Debug)]
-struct Fragment {
-    until: u64,
-    frame: Bytes,
-}
-
-/// A count of a receiver that no honest one states.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CreditViolation;
-
-impl StreamsIn {
-    /// Makes a place for a stream that is offered.
-    pub(crate) fn offer(&mut self, stream: u64, id: u64, source: &Source, sender: SessionId) -> Result<(), Failure> {
-        // One that is offered again takes the place of what it was.
-        self.streams.retain(|known| !(known.sender == sender && known.id == id));
-        let of_sender = self.streams.iter().filter(|known| known.sender == sender).count();
-        let clash = self.streams.iter().any(|known| known.stream == stream);
-        if clash || self.streams.len() >= STREAMS || of_sender >= STREAMS_OF_SOURCE {
-            return Err(Failure::Busy);
-        }
-        self.streams.push(StreamIn {
-            stream,
-            id,
-            source: source.clone(),
-            sender,
-            fragments: VecDeque::new(),
-            at: 0,
-            held: None,
-            handed: 0,
-            open: false,
-        });
-        Ok(())
-    }
-
-    /// A fragment that its sender was allowed to send. `true` if it can go out.
-    pub(crate) fn push(&mut self, stream: u64, sender: SessionId, until: u64, frame: Bytes) -> bool {
-        let of_sender = |known: &&mut StreamIn| known.stream == stream && known.sender == sender;
-        let Some(known) = self.streams.iter_mut().find(of_sender) else { return false };
-        known.fragments.push_back(Fragment { until, frame });
-        known.open
-    }
-
-    /// The client holds everything below `offset`: who is to hear of it.
-    pub(crate) fn credit(&mut self, stream: u64, offset: u64) -> Result<Option<Source>, CreditViolation> {
-        let Some(known) = self.streams.iter_mut().find(|known| known.stream == stream) else { return Ok(None) };
-        match known.held {
-            // Nobody can hold what was never handed out, but for what it got in another session.
-            Some(_) if offset > known.handed => return Err(CreditViolation),
-            Some(held) if offset < held => return Ok(None),
-            Some(_) => {}
-            None => known.handed = offset,
-        }
-        known.held = Some(offset);
-        while known.fragments.front().is_some_and(|fragment| fragment.until <= offset) {
-            known.fragments.pop_front();
-            known.at = known.at.saturating_sub(1);
-        }
-        if !core::mem::replace(&mut known.open, true) {
-            known.at = 0;
-        }
-        Ok(Some(known.source.clone()))
-    }
-
-    /// The next fragment; each stream in its turn.
-    pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        for _ in 0..self.streams.len() {
-            self.turn = (self.turn + 1) % self.streams.len();
-            let Some(known) = self.streams.get_mut(self.turn).filter(|known| known.open) else { continue };
-            if let Some(fragment) = known.fragments.get(known.at) {
-                known.at += 1;
-                known.handed = known.handed.max(fragment.until);
-                return Some(fragment.frame.clone());
-            }
-        }
-        None
-    }
-
-    /// Whether [`StreamsIn::pop`] has something.
-    pub(crate) fn has_fragment(&self) -> bool {
-        self.streams.iter().any(|known| known.open && known.at < known.fragments.len())
-    }
-
-    /// The client has a new link: nothing goes out before it says what it holds.
-    pub(crate) fn on_link(&mut self) {
-        for known in &mut self.streams {
-            known.open = false;
-            known.at = 0;
-        }
-    }
-
-    /// The stream is over for this client. `false` if it was not there.
-    pub(crate) fn remove(&mut self, sender: SessionId, id: u64) -> bool {
-        let before = self.streams.len();
-        self.streams.retain(|known| !(known.sender == sender && known.id == id));
-        self.streams.len() < before
-    }
-
-    /// The session ends: who sent what to it.
-    pub(crate) fn drain(&mut self) -> Vec<(Source, u64)> {
-        core::mem::take(&mut self.streams).into_iter().map(|known| (known.source, known.id)).collect()
-    }
-
-    /// Bytes that wait.
-    pub(crate) fn bytes(&self) -> usize {
-        let fragments = self.streams.iter().flat_map(|known| &known.fragments);
-        fragments.map(|fragment| fragment.frame.len()).sum()
     }
 }
 

@@ -247,7 +247,7 @@ pub(crate) fn outbox(config: Config) -> (Outbox, Arc<Budget>, Arc<Counters>) {
     let (config, counters) = (Arc::new(config), Arc::new(Counters::default()));
     let budget = Arc::new(Budget::new(config.session_budget()));
     let owner = Source::Engine(phone("ann"));
-    (Outbox::new(&config, &counters, &budget, owner, SessionId(1), SERVER_ID), budget, counters)
+    (Outbox::new(&config, &counters, &budget, owner, SERVER_ID), budget, counters)
 }
 
 /// The kinds of what is counted among these frames.

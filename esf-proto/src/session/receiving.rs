@@ -1,12 +1,13 @@
 //! Blobs that arrive: reassembly at a client, and at a server for its own application.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
     blob::{
-        BlobEvent, BlobId, BlobRead, CREDIT_STEP, IncomingBlob, LOST, SILENCE, STREAM_WINDOW, STREAMS,
+        BlobEvent, BlobId, BlobRead, CREDIT_STEP, FRAGMENT, IncomingBlob, LOST, SILENCE, STREAM_WINDOW, STREAMS,
         STREAMS_OF_SOURCE, TakeBlob,
     },
     dedupe::Verdict,
@@ -20,6 +21,10 @@ use crate::{
 
 /// Bytes of blobs that are taken whole, all together.
 const ASSEMBLY: u64 = 128 << 20;
+/// Pieces of a stream below this are joined.
+const SMALL: usize = 1024;
+/// Less than a step is said after so long, so that whoever is slow is not taken for one who stands still.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Ended blobs whose outcome is remembered.
 const ENDED: usize = 64;
 
@@ -64,6 +69,10 @@ struct Incoming {
     held: u64,
     /// What this side said last that it holds; `None` on a new link, until it is said.
     stated: Option<u64>,
+    /// When a part of a step is said.
+    part_at: Option<Instant>,
+    /// A part of a step is to be said now.
+    part_due: bool,
     /// The sender, or its credit, is awaited: no credit is told.
     away: bool,
     /// Something happened that the application has not heard of.
@@ -163,6 +172,8 @@ impl Receiving {
                 phase: Phase::Offered,
                 held: 0,
                 stated: None,
+                part_at: None,
+                part_due: false,
                 away: false,
                 told: false,
                 until: now + SILENCE,
@@ -175,6 +186,9 @@ impl Receiving {
         let Some(incoming) = self.incoming.iter_mut().find(|incoming| incoming.stream == stream) else {
             return Piece::Unknown;
         };
+        if data.is_empty() || data.len() > FRAGMENT {
+            return Piece::Wrong;
+        }
         let held = incoming.held;
         let until = offset.saturating_add(data.len() as u64);
         if until <= held {
@@ -206,13 +220,14 @@ impl Receiving {
                 }
                 body.extend_from_slice(&new);
                 incoming.held = until;
+                incoming.part_at.get_or_insert(now + PATIENCE);
                 self.assembled += len;
             }
             Phase::Stream { chunks, .. } => {
                 if chunks.is_empty() {
                     incoming.told = false;
                 }
-                chunks.push_back(new);
+                append(chunks, new);
                 incoming.held = until;
             }
             Phase::Offered | Phase::Done(_) | Phase::Failed(_) => return Piece::Again,
@@ -274,6 +289,7 @@ impl Receiving {
         match chunks.pop_front() {
             Some(chunk) => {
                 *read += chunk.len() as u64;
+                incoming.part_at.get_or_insert(now + PATIENCE);
                 BlobRead::Data(chunk)
             }
             None if at_end => BlobRead::End,
@@ -314,10 +330,16 @@ impl Receiving {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.incoming.iter().filter(|incoming| incoming.is_open()).map(|incoming| incoming.until).min()
+        let ends = self.incoming.iter().filter(|incoming| incoming.is_open()).map(|incoming| incoming.until);
+        ends.chain(self.incoming.iter().filter_map(|incoming| incoming.part_at)).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for incoming in &mut self.incoming {
+            if incoming.part_at.is_some_and(|at| at <= now) {
+                (incoming.part_at, incoming.part_due) = (None, true);
+            }
+        }
         while let Some(late) = self.incoming.iter().find(|incoming| incoming.is_open() && incoming.until <= now) {
             let failure = if late.away { Failure::ConnectionLost } else { Failure::TimedOut };
             let blob = late.blob;
@@ -449,6 +471,19 @@ impl Receiving {
     }
 }
 
+/// Adds what came to what waits for its reader. Small pieces are joined, so that their places are no larger than they.
+fn append(chunks: &mut VecDeque<Bytes>, new: Bytes) {
+    match chunks.back_mut() {
+        Some(back) if back.len() < SMALL && new.len() < SMALL => {
+            let mut both = BytesMut::with_capacity(back.len() + new.len());
+            both.extend_from_slice(back);
+            both.extend_from_slice(&new);
+            *back = both.freeze();
+        }
+        _ => chunks.push_back(new),
+    }
+}
+
 impl Incoming {
     fn is_whole(&self) -> bool {
         self.end == Some(self.held)
@@ -496,13 +531,14 @@ impl Incoming {
             Phase::Stream { read, .. } => read,
             _ => return None,
         };
-        let due = self.stated.is_none_or(|stated| held >= stated.saturating_add(CREDIT_STEP));
-        let more = self.stated.is_none() || self.total.is_none_or(|total| self.held < total);
+        let step = if self.part_due { 1 } else { CREDIT_STEP };
+        let due = self.stated.is_none_or(|stated| held >= stated.saturating_add(step));
+        let more = self.stated.is_none() || self.part_due || self.total.is_none_or(|total| self.held < total);
         if self.away || !due || !more {
             return None;
         }
         // A reader that lags does not take back what is here already.
-        self.stated = Some(held);
+        (self.stated, self.part_at, self.part_due) = (Some(held), None, false);
         Some((self.stream, held))
     }
 }

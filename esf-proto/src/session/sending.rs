@@ -309,6 +309,11 @@ impl Outgoing {
         self.ever
     }
 
+    /// Whether everything of it was handed out in this session, its end too.
+    pub(crate) const fn is_sent(&self) -> bool {
+        self.end_told
+    }
+
     /// Whether its receivers may hold a part of it from another session, so that no failure says that nothing arrived.
     pub(crate) const fn was_offered_again(&self) -> bool {
         self.awaited.is_some()
