@@ -279,3 +279,44 @@ fn cpu_ticks(process: &Esf) -> u64 {
     let fields: Vec<&str> = fields.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
+
+#[test]
+fn beyond_this_machine_a_server_warns_and_names_a_proxy_with_tls() {
+    let directory = std::env::temp_dir().join(format!("esf-{}-public", std::process::id()));
+    let data = directory.to_str().unwrap();
+    for (listen, warns) in [("127.0.0.1:0", false), ("0.0.0.0:0", true)] {
+        let line = format!("serve --log warn --limits-connections 10 --listen {listen} --data {data}");
+        let mut process = Esf::start(&line, &[]);
+        while !process.line().starts_with("listening on") {}
+        process.signal("TERM");
+        let ended = process.ended();
+        let warned =
+            ended.stderr.iter().any(|line| line.contains("unencrypted") && line.contains("caddy reverse-proxy"));
+        assert_eq!(warned, warns, "{listen}: {:?}", ended.stderr);
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn the_log_has_the_address_of_a_login_good_or_bad() {
+    let directory = std::env::temp_dir().join(format!("esf-{}-log", std::process::id()));
+    let line = format!("serve --listen 127.0.0.1:0 --data {}", directory.to_str().unwrap());
+    let mut process = Esf::start(&line, &[]);
+    let url = loop {
+        if let Some(url) = process.line().strip_prefix("listening on ") {
+            break url.to_owned();
+        }
+    };
+    let mut stranger = Esf::command("ping --user nobody");
+    stranger.args(["--url", &url]).env("ESF_PASSWORD", "a guess");
+    assert_eq!(Esf::spawn(stranger, "esf ping".into()).ended().code, Some(4));
+    let refused = process.note_with("login refused");
+    assert!(refused.contains("user=nobody") && refused.contains("address=127.0.0.1"), "{refused}");
+    drop(process);
+    fs::remove_dir_all(directory).unwrap();
+
+    let mut open = Server::start_on("127.0.0.1:0", "--log info");
+    open.run("alice", "ping").fine();
+    let logged_in = open.process.note_with("logged in");
+    assert!(logged_in.contains("address=127.0.0.1"), "{logged_in}");
+}
