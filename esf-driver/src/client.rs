@@ -17,6 +17,7 @@ pub use esf_proto::client::{
     Config, ConfigError, Credential, MessageOptions, Policy, PreQuery, Retry, SendError, SendOptions,
 };
 
+mod blobs;
 mod builder;
 mod calls;
 mod core;

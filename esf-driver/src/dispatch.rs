@@ -14,7 +14,10 @@ use bytes::Bytes;
 use esf_proto::{
     failure::Failure,
     ids::Source,
-    session::inbound::{IncomingQuery, Message, MessageKind, QueryToken},
+    session::{
+        blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
+        inbound::{IncomingQuery, Message, MessageKind, QueryToken},
+    },
 };
 use futures_util::FutureExt as _;
 
@@ -23,8 +26,10 @@ use crate::{
     runtime::{Runtime, within},
 };
 
+mod blobs;
 mod gate;
 
+use blobs::Blobs;
 pub(crate) use gate::Gates;
 use gate::{Kind, Place, Visitor};
 
@@ -43,6 +48,16 @@ pub(crate) trait Inbox: Send + Sync + 'static {
     fn poll_query(&self) -> Option<IncomingQuery>;
     /// Ends a query.
     fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>);
+    /// The next thing that happened to a blob.
+    fn poll_blob(&self) -> Option<BlobEvent>;
+    /// Takes a blob that was offered.
+    fn accept_blob(&self, blob: BlobId, take: TakeBlob);
+    /// The next bytes of a blob that is taken as a stream.
+    fn read_blob(&self, blob: BlobId) -> BlobRead;
+    /// Has done with a blob.
+    fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>);
+    /// Whether nothing more comes.
+    fn is_over(&self) -> bool;
 }
 
 /// What all handlers of one client or server share.
@@ -68,6 +83,8 @@ pub(crate) struct Dispatch<I> {
     inbox: I,
     handling: Arc<Handling>,
     state: Mutex<State>,
+    /// Apart from the rest, since an offer asks the handler meanwhile.
+    blobs: Mutex<Blobs>,
     waits: [AtomicBool; 2],
 }
 
@@ -87,7 +104,11 @@ struct State {
 
 impl<I: Inbox> Dispatch<I> {
     pub(crate) fn new(inbox: I, handling: Arc<Handling>) -> Arc<Self> {
-        Arc::new(Self { inbox, handling, state: Mutex::default(), waits: Default::default() })
+        Arc::new(Self { inbox, handling, state: Mutex::default(), blobs: Mutex::default(), waits: Default::default() })
+    }
+
+    pub(crate) fn inbox(&self) -> &I {
+        &self.inbox
     }
 
     /// Pulls what there is room for and starts handlers for it. Called whenever something may have arrived; never with
@@ -102,6 +123,7 @@ impl<I: Inbox> Dispatch<I> {
         while let Some((query, place)) = self.next_query() {
             self.handling.runtime.spawn(Box::pin(self.clone().answer(query, place)));
         }
+        self.pump_blobs();
     }
 
     fn pull_messages(&self) {
@@ -221,7 +243,11 @@ impl<I: Inbox> Dispatch<I> {
     /// Runs a handler; `None` if it panicked or took too long.
     async fn run<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
         let caught = AssertUnwindSafe(handler).catch_unwind();
-        match within(&*self.handling.runtime, self.handling.limit, caught).await {
+        self.count(within(&*self.handling.runtime, self.handling.limit, caught).await)
+    }
+
+    fn count<T>(&self, ended: Option<std::thread::Result<T>>) -> Option<T> {
+        match ended {
             Some(Ok(value)) => Some(value),
             Some(Err(_)) => {
                 // The panic itself was reported by the panic hook.

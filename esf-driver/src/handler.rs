@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use esf_proto::{
+    failure::Failure,
     ids::{MessageId, Source, To},
     time::UnixMillis,
 };
 
-use crate::runtime::BoxFuture;
+use crate::{
+    blob::{BlobChoice, BlobOffer, BlobStream},
+    runtime::BoxFuture,
+};
 
 /// Handles what arrives, at a client or at a server.
 ///
@@ -46,6 +50,29 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (context, info_type, tag, body);
         std::future::ready(())
     }
+
+    /// Somebody wants to send a blob: how it is to be taken. Whole by default.
+    ///
+    /// This is asked where the connection is served, so it decides at once. Whoever has to think first takes the stream
+    /// and refuses that.
+    fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
+        let _ = (context, offer);
+        BlobChoice::Whole
+    }
+
+    /// A blob that was taken whole is here, and its sender knows. Blobs are handled at the same time, also those of one
+    /// source; their memory counts as taken until their handlers return. Does nothing by default.
+    fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) -> impl Future<Output = ()> + Send {
+        let _ = (context, info_type, name, body);
+        std::future::ready(())
+    }
+
+    /// A blob that is taken as a stream begins. It lasts as long as it lasts: the limit of handlers is that of the time
+    /// between one piece and the call for the next. Refuses it by default.
+    fn blob_stream(&self, context: Context, stream: BlobStream) -> impl Future<Output = ()> + Send {
+        let _ = (context, stream);
+        std::future::ready(())
+    }
 }
 
 /// Where something came from.
@@ -54,7 +81,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Context {
     /// The server, or a user with device and instance.
     pub source: Source,
-    /// The number of a certain send; `None` for a plain one and for a query.
+    /// The number of a certain send; `None` for a plain one, for a query and for a blob.
     pub id: Option<MessageId>,
     /// When the sender says it sent it.
     pub sent_at: Option<UnixMillis>,
@@ -68,17 +95,24 @@ pub struct Context {
 pub struct HandlerFailed;
 
 /// Handles nothing.
-impl Handler for () {}
+impl Handler for () {
+    fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
+        BlobChoice::Refuse(Failure::Rejected)
+    }
+}
 
 type Function<T> = Box<dyn Fn(Context, u32, Bytes) -> BoxFuture<'static, T> + Send + Sync>;
-type Tagged = Box<dyn Fn(Context, u32, Box<str>, Bytes) -> BoxFuture<'static, ()> + Send + Sync>;
+type Named = Box<dyn Fn(Context, u32, Box<str>, Bytes) -> BoxFuture<'static, ()> + Send + Sync>;
+type Streamed = Box<dyn Fn(Context, BlobStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A [`Handler`] made of closures.
 #[derive(Default)]
 pub struct Handlers {
     information: Option<Function<()>>,
     query: Option<Function<Result<Bytes, HandlerFailed>>>,
-    engine_message: Option<Tagged>,
+    engine_message: Option<Named>,
+    blob: Option<Named>,
+    blob_stream: Option<Streamed>,
 }
 
 impl Handlers {
@@ -121,6 +155,30 @@ impl Handlers {
             Some(Box::new(move |context, info_type, tag, body| Box::pin(function(context, info_type, tag, body))));
         self
     }
+
+    /// Handles blobs, whole, with `function`. Without this and [`blob_stream`](Self::blob_stream) they are refused as
+    /// `Rejected`.
+    #[must_use]
+    pub fn blob<F, R>(mut self, function: F) -> Self
+    where
+        F: Fn(Context, u32, Box<str>, Bytes) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.blob =
+            Some(Box::new(move |context, info_type, name, body| Box::pin(function(context, info_type, name, body))));
+        self
+    }
+
+    /// Handles blobs, as streams, with `function`; none is taken whole then.
+    #[must_use]
+    pub fn blob_stream<F, R>(mut self, function: F) -> Self
+    where
+        F: Fn(Context, BlobStream) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.blob_stream = Some(Box::new(move |context, stream| Box::pin(function(context, stream))));
+        self
+    }
 }
 
 impl Handler for Handlers {
@@ -142,6 +200,26 @@ impl Handler for Handlers {
             function(context, info_type, tag, body).await;
         }
     }
+
+    fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
+        match (&self.blob_stream, &self.blob) {
+            (Some(_), _) => BlobChoice::Stream,
+            (None, Some(_)) => BlobChoice::Whole,
+            (None, None) => BlobChoice::Refuse(Failure::Rejected),
+        }
+    }
+
+    async fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {
+        if let Some(function) = &self.blob {
+            function(context, info_type, name, body).await;
+        }
+    }
+
+    async fn blob_stream(&self, context: Context, stream: BlobStream) {
+        if let Some(function) = &self.blob_stream {
+            function(context, stream).await;
+        }
+    }
 }
 
 /// A [`Handler`] behind a pointer.
@@ -149,6 +227,9 @@ pub(crate) trait AnyHandler: Send + Sync {
     fn information(&self, context: Context, info_type: u32, body: Bytes) -> BoxFuture<'_, ()>;
     fn query(&self, context: Context, info_type: u32, body: Bytes) -> BoxFuture<'_, Result<Bytes, HandlerFailed>>;
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) -> BoxFuture<'_, ()>;
+    fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice;
+    fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) -> BoxFuture<'_, ()>;
+    fn blob_stream(&self, context: Context, stream: BlobStream) -> BoxFuture<'_, ()>;
 }
 
 impl<H: Handler> AnyHandler for H {
@@ -162,5 +243,17 @@ impl<H: Handler> AnyHandler for H {
 
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) -> BoxFuture<'_, ()> {
         Box::pin(Handler::engine_message(self, context, info_type, tag, body))
+    }
+
+    fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
+        Handler::blob_offered(self, context, offer)
+    }
+
+    fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) -> BoxFuture<'_, ()> {
+        Box::pin(Handler::blob(self, context, info_type, name, body))
+    }
+
+    fn blob_stream(&self, context: Context, stream: BlobStream) -> BoxFuture<'_, ()> {
+        Box::pin(Handler::blob_stream(self, context, stream))
     }
 }

@@ -67,6 +67,8 @@ pub mod step;
 pub mod url;
 
 #[cfg(feature = "async")]
+pub mod blob;
+#[cfg(feature = "async")]
 mod bridge;
 #[cfg(feature = "async")]
 pub mod client;

@@ -32,6 +32,8 @@ pub(crate) struct Link<E> {
     alarm: Alarm,
     drain: Drain,
     reading: Reading,
+    /// How far the stream was when the endpoint last heard in the middle of a turn that all is flushed.
+    told_flushed: Option<u64>,
     /// Frames on their way into one WebSocket message, where that is wanted.
     batch: Option<Batch>,
 }
@@ -83,7 +85,16 @@ impl<E: Endpoint> Link<E> {
     pub(crate) fn new(socket: Socket<Bridge>, endpoint: E, runtime: Arc<dyn Runtime>, coalesce: bool) -> Self {
         let alarm = Alarm::new(&*runtime);
         let batch = coalesce.then(Batch::default);
-        Self { socket, endpoint, runtime, alarm, drain: Drain::default(), reading: Reading::Open, batch }
+        Self {
+            socket,
+            endpoint,
+            runtime,
+            alarm,
+            drain: Drain::default(),
+            reading: Reading::Open,
+            told_flushed: None,
+            batch,
+        }
     }
 
     /// Runs until the link is over.
@@ -196,9 +207,7 @@ impl<E: Endpoint> Link<E> {
                 Step::Ping => self.socket.feed_ping().map_err(|_| self.end(false, None))?,
                 Step::Close(reason) => self.socket.feed_close(reason).map_err(|_| self.end(false, None))?,
                 Step::Flush => {
-                    if self.flush()? && self.endpoint.wants_flush() {
-                        self.endpoint.handle_transport(now, self.socket.transport());
-                    }
+                    self.flush()?;
                 }
                 Step::Drop => return Err(self.end(matches!(self.reading, Reading::Closed(_)), None)),
                 Step::Wait(_) if self.socket.needs_flush() && !told => {
@@ -206,9 +215,24 @@ impl<E: Endpoint> Link<E> {
                     told = true;
                     self.endpoint.handle_transport(now, self.socket.transport());
                 }
-                Step::Wait(at) => return Ok(Next::Wait(at)),
+                Step::Wait(at) => {
+                    if !self.tell_flushed(now) {
+                        return Ok(Next::Wait(at));
+                    }
+                }
             }
         }
+    }
+
+    /// Tells the endpoint that all is flushed, if it waits for that and has not heard of it.
+    fn tell_flushed(&mut self, now: Instant) -> bool {
+        let transport = self.socket.transport();
+        let news = !transport.unflushed && self.told_flushed != Some(transport.written) && self.endpoint.wants_flush();
+        if news {
+            self.told_flushed = Some(transport.written);
+            self.endpoint.handle_transport(now, transport);
+        }
+        news
     }
 
     fn transmit(&mut self, frame: Bytes) -> Result<(), LinkEnd> {

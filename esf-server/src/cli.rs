@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use esf_tokio::{DeviceKind, UserId};
+use esf_tokio::{DeviceKind, MAX_BLOB_NAME, UserId};
 
 use crate::{config::Given, exit, password::PasswordArgs, store::Role};
 
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Listen(Listen),
     /// Send a message
     Send(Send),
+    /// Send a file, of any size
+    Blob(Blob),
     /// Ask somebody and print the answer
     Query(Query),
     /// Measure the round trip to the server or to a user
@@ -161,6 +163,9 @@ pub(crate) struct Listen {
     /// End when so many things have been printed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
+    /// Take files and put them here; without this they are refused
+    #[arg(long, value_name = "DIR")]
+    pub(crate) blobs: Option<PathBuf>,
 }
 
 /// What is sent, and to whom.
@@ -185,6 +190,24 @@ pub(crate) struct Send {
     /// Wait until it has arrived; without this, until the server has it
     #[arg(long)]
     pub(crate) certainly: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Blob {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// Who is to get it
+    #[arg(long, value_name = "NAME", value_parser = user_id)]
+    pub(crate) to: UserId,
+    /// The application's number for what it means
+    #[arg(long = "type", value_name = "N")]
+    pub(crate) info_type: u32,
+    /// The name that the receiver is told; without this, that of the file
+    #[arg(long, value_parser = blob_name)]
+    pub(crate) name: Option<String>,
+    /// What to send; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -226,11 +249,21 @@ pub(crate) struct Chat {
     /// Who to talk with
     #[arg(long, value_name = "NAME", value_parser = user_id)]
     pub(crate) with: UserId,
+    /// Take files and put them here; without this they are refused
+    #[arg(long, value_name = "DIR")]
+    pub(crate) blobs: Option<PathBuf>,
 }
 
 /// How long a name may be is the server's to say; here only what no server takes is refused.
 pub(crate) fn user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text, u8::MAX).map_err(|error| error.to_string())
+}
+
+fn blob_name(text: &str) -> Result<String, String> {
+    if text.len() > MAX_BLOB_NAME {
+        return Err(format!("it has more than {MAX_BLOB_NAME} bytes"));
+    }
+    Ok(text.to_owned())
 }
 
 fn device_kind(text: &str) -> Result<DeviceKind, String> {

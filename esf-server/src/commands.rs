@@ -1,5 +1,6 @@
 //! The client commands, one file each.
 
+pub(crate) mod blob;
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod kick;

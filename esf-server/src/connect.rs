@@ -1,5 +1,7 @@
 //! The connection of a command, from its login to its end.
 
+use std::time::Duration;
+
 use esf_tokio::{
     Bytes, Client, ClientBuilder, Config, ConnectError, Credential, CredentialKind, Event, LoginCode, Mode, State,
 };
@@ -7,11 +9,14 @@ use tokio::sync::mpsc;
 
 use crate::{
     cli::Login,
-    exit::Exit,
+    exit::{Code, Exit},
     output::Print,
     password::{Password, can_ask},
     signals::Signals,
 };
+
+/// How long work that was stopped has to take back what it had under way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Logs in for one thing, does it, and logs off. Takes no messages, so that it does not push out a listener.
 pub(crate) async fn once<T>(login: &Login, work: impl AsyncFnOnce(&Client) -> Result<T, Exit>) -> Result<T, Exit> {
@@ -24,6 +29,12 @@ pub(crate) async fn once<T>(login: &Login, work: impl AsyncFnOnce(&Client) -> Re
         result = work(&client) => result,
         () = signals.next() => Err(Exit::interrupted()),
     };
+    if result.as_ref().is_err_and(|exit| exit.code() == Code::Interrupted) {
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORDS, client.settled()) => {}
+            () = signals.next() => {}
+        }
+    }
     log_off(&client, &mut signals).await;
     result
 }
@@ -89,7 +100,7 @@ pub(crate) async fn watch(client: &Client, lines: &mpsc::Sender<Print>) -> Exit 
 }
 
 /// What people are to know of an event.
-fn telling(event: &Event) -> Option<String> {
+pub(crate) fn telling(event: &Event) -> Option<String> {
     Some(match event {
         Event::ConnectionInterrupted { reason } => {
             format!("connection interrupted: {}; connecting again", reason.text())

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use esf_tokio::{CallError, CloseReason, ConnectError, Ended, Failure, LoginCode, SendError};
+use esf_tokio::{BlobError, CallError, CloseReason, ConnectError, Ended, Failure, LoginCode, SendError};
 
 use crate::{config::Problem, store};
 
@@ -32,6 +32,9 @@ pub(crate) enum Code {
     StoreUnusable = 19,
     NoAccount = 20,
     AccountExists = 21,
+    FileUnusable = 22,
+    Refused = 23,
+    NoRoom = 24,
     Interrupted = 130,
 }
 
@@ -59,6 +62,9 @@ const MEANINGS: &[(u8, &str)] = &[
     (Code::StoreUnusable as u8, "the store of the server cannot be used"),
     (Code::NoAccount as u8, "user: there is no such account"),
     (Code::AccountExists as u8, "user: there is such an account already"),
+    (Code::FileUnusable as u8, "a file cannot be read, or a directory cannot take files"),
+    (Code::Refused as u8, "the receiver does not take it"),
+    (Code::NoRoom as u8, "the receiver has no room for it"),
     (Code::Interrupted as u8, "stopped by a signal before the outcome"),
 ];
 
@@ -208,6 +214,47 @@ impl Exit {
             }
             other => Self::internal(other.to_string()),
         }
+    }
+
+    /// A blob did not arrive.
+    pub(crate) fn of_blob(error: &BlobError, target: &str) -> Self {
+        let failure = match error {
+            BlobError::Refused(error) => return Self::of_send(error),
+            BlobError::Source { text, .. } => {
+                return Self::new(
+                    Code::FileUnusable,
+                    format!("it was not sent whole: {text}; {target} keeps nothing of it"),
+                );
+            }
+            BlobError::Failed(failure) => *failure,
+            other => return Self::internal(other.to_string()),
+        };
+        let (code, reason) = match failure {
+            Failure::Rejected | Failure::Unsupported => (
+                Code::Refused,
+                format!("{target} takes no files; `--blobs DIR` with `esf listen` or `esf chat` takes them there"),
+            ),
+            Failure::Cancelled => {
+                (Code::Refused, format!("{target} stopped receiving it; ask why before sending it again"))
+            }
+            Failure::HandlerFailed => (Code::Refused, format!("{target} could not keep it; the reason is shown there")),
+            Failure::QuotaFull => {
+                (Code::NoRoom, format!("{target} has no room for it on the disk; send it again when there is"))
+            }
+            Failure::TooSlow => {
+                (Code::TimedOut, format!("{target} did not take it fast enough; send it again when it does"))
+            }
+            Failure::Busy => (
+                Code::Busy,
+                format!("too many blobs are on their way to {target}; send it again when they are through"),
+            ),
+            Failure::ConnectionLost => (
+                Code::ConnectionLost,
+                format!("the connection was lost and it may have arrived; ask {target} before sending it again"),
+            ),
+            other => return Self::of_failure(other, target),
+        };
+        Self::new(code, reason)
     }
 
     fn of_failure(failure: Failure, target: &str) -> Self {

@@ -7,8 +7,10 @@ mod commands;
 mod config;
 mod connect;
 mod exit;
+mod files;
 mod output;
 mod password;
+mod progress;
 mod serve;
 mod signals;
 mod store;
@@ -49,6 +51,7 @@ fn run(command: Command) -> Result<(), Exit> {
             Command::User(args) => commands::user::run(args),
             Command::Listen(args) => commands::listen::run(args).await,
             Command::Send(args) => commands::send::run(args).await,
+            Command::Blob(args) => commands::blob::run(args).await,
             Command::Query(args) => commands::query::run(args).await,
             Command::Ping(args) => commands::ping::run(args).await,
             Command::Online(args) => commands::online::run(args).await,

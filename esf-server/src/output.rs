@@ -8,14 +8,14 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::exit::Exit;
+use crate::{exit::Exit, progress::unwrapped};
 
 /// Lines that wait for whoever reads them; beyond it, those who send have to wait.
 const WAITING: usize = 64;
 /// How long lines that wait are given at the end.
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// To the start of the line, and nothing on it: takes away a prompt and what the terminal shows behind it.
-const CLEAR: &str = "\r\x1b[2K";
+pub(crate) const CLEAR: &str = "\r\x1b[2K";
 const PROMPT: &str = "> ";
 
 /// Prints a line on standard output.
@@ -81,6 +81,8 @@ pub(crate) enum Print {
     Note(String),
     /// A line was typed: the prompt is gone.
     Prompt,
+    /// What stands in the last line of a terminal, above the prompt if there is one.
+    Bar(Option<String>),
     /// There is no more.
     End,
 }
@@ -152,34 +154,73 @@ impl Printer {
 }
 
 fn print_all(first: &Print, mut waiting: mpsc::Receiver<Print>, layout: &Layout) -> Result<(), Exit> {
-    let (before, after) = if layout.prompt { (CLEAR, PROMPT) } else { ("", "") };
-    let write = |print: &Print| -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        match print {
-            Print::Line(text) => write!(out, "{before}{text}\n{after}")?,
-            Print::Note(text) => {
-                write!(out, "{before}")?;
-                out.flush()?;
-                note(text);
-                write!(out, "{after}")?;
-            }
-            Print::Prompt => write!(out, "{after}")?,
-            Print::End => write!(out, "{before}")?,
-        }
-        out.flush()
-    };
-    write(first).map_err(|error| unwritten(&error))?;
+    let mut foot = Foot { prompt: layout.prompt, bar: None };
+    foot.print(first).map_err(|error| unwritten(&error))?;
     let mut left = layout.count;
     while left != Some(0) {
         let Some(print) = waiting.blocking_recv() else { return Ok(()) };
-        write(&print).map_err(|error| unwritten(&error))?;
+        foot.print(&print).map_err(|error| unwritten(&error))?;
         match print {
             Print::Line(_) => left = left.map(|left| left - 1),
-            Print::Note(_) | Print::Prompt => {}
+            Print::Note(_) | Print::Prompt | Print::Bar(_) => {}
             Print::End => return Ok(()),
         }
     }
-    Ok(())
+    foot.print(&Print::End).map_err(|error| unwritten(&error))
+}
+
+/// What stands below all lines: a bar, a prompt, both or nothing.
+struct Foot {
+    prompt: bool,
+    bar: Option<String>,
+}
+
+impl Foot {
+    fn print(&mut self, print: &Print) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match print {
+            Print::Line(text) => write!(out, "{}{text}\n{}", self.gone(), self.drawn())?,
+            Print::Note(text) => {
+                write!(out, "{}", self.gone())?;
+                out.flush()?;
+                note(text);
+                write!(out, "{}", self.drawn())?;
+            }
+            // The typed line stays, and the bar above it goes.
+            Print::Prompt if self.bar.is_some() => write!(out, "\x1b[2A\x1b[M\x1b[1B\r{}", self.drawn())?,
+            Print::Prompt => write!(out, "{}", self.drawn())?,
+            // What is typed meanwhile stays where it is.
+            Print::Bar(Some(line)) if self.prompt && self.bar.is_some() => {
+                write!(out, "\x1b7\x1b[1A{CLEAR}{}\x1b8", unwrapped(line))?;
+                self.bar = Some(line.clone());
+            }
+            Print::Bar(line) => {
+                write!(out, "{}", self.gone())?;
+                self.bar.clone_from(line);
+                write!(out, "{}", self.drawn())?;
+            }
+            Print::End => write!(out, "{}", self.gone())?,
+        }
+        out.flush()
+    }
+
+    /// Takes it away; what follows begins in its first line.
+    fn gone(&self) -> String {
+        match (&self.bar, self.prompt) {
+            (Some(_), true) => format!("{CLEAR}\x1b[1A{CLEAR}"),
+            (Some(_), false) | (None, true) => CLEAR.into(),
+            (None, false) => String::new(),
+        }
+    }
+
+    fn drawn(&self) -> String {
+        match (&self.bar, self.prompt) {
+            (Some(bar), true) => format!("{}\n{PROMPT}", unwrapped(bar)),
+            (Some(bar), false) => unwrapped(bar),
+            (None, true) => PROMPT.into(),
+            (None, false) => String::new(),
+        }
+    }
 }
 
 #[cfg(test)]

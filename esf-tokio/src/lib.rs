@@ -41,6 +41,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod file;
 mod io;
 mod runtime;
 
@@ -49,6 +50,10 @@ use std::sync::Arc;
 pub use bytes::Bytes;
 pub use esf_driver::{
     admission::{Admission, Limits, Network, NetworkError},
+    blob::{
+        BlobChoice, BlobError, BlobOffer, BlobOptions, BlobProgress, BlobReader, BlobSeeker, BlobSource, BlobStream,
+        MAX_BLOB_NAME, SendingBlob,
+    },
     client::{
         CallError, Client, ClientBuilder, ClientStats, CloseInfo, Config, ConfigError, ConnectError, Credential,
         Cursor, Device, Ended, Event, Events, MessageOptions, OnlinePage, OnlineUser, Policy, PreQuery, Retry,
@@ -72,6 +77,7 @@ pub use esf_proto::{
     time::UnixMillis,
 };
 
+pub use file::BlobFile;
 pub use io::{Io, io};
 pub use runtime::Tokio;
 

@@ -15,7 +15,10 @@ use esf_proto::{
     failure::Failure,
     ids::MessageId,
     login::{LoginCode, Mode},
-    session::inbound::{IncomingQuery, Message, QueryToken},
+    session::{
+        blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
+        inbound::{IncomingQuery, Message, QueryToken},
+    },
     time::Instant,
 };
 use futures_channel::oneshot;
@@ -27,6 +30,7 @@ use super::{
     event::Event,
 };
 use crate::{
+    blob::{Line, Transfer},
     dispatch::{Handling, Inbox},
     events::EventQueue,
     runtime::Runtime,
@@ -56,6 +60,10 @@ pub(super) struct Core {
     open: HashMap<MessageId, oneshot::Sender<Outcome>>,
     pub(super) actions: VecDeque<Action>,
     queries: VecDeque<IncomingQuery>,
+    /// Blobs that are being sent.
+    pub(super) sending: HashMap<MessageId, Arc<Transfer>>,
+    /// What happened to blobs that arrive; the session bounds how many there are.
+    blobs: VecDeque<BlobEvent>,
     /// What the session held when it closed.
     last_messages: VecDeque<Message>,
     /// Who waits for a change.
@@ -90,6 +98,8 @@ impl Shared {
             open: HashMap::new(),
             actions: VecDeque::new(),
             queries: VecDeque::new(),
+            sending: HashMap::new(),
+            blobs: VecDeque::new(),
             last_messages: VecDeque::new(),
             waiting: Vec::new(),
             protocol: None,
@@ -139,6 +149,9 @@ impl Shared {
         self.change(|core, now| {
             core.session.log_off(now);
             core.open.clear();
+            for (_, transfer) in core.sending.drain() {
+                transfer.end(Err(Failure::ConnectionLost));
+            }
             core.task_ended = true;
         });
         self.events.end();
@@ -244,6 +257,11 @@ impl Core {
                 events.push(event);
             }
         }
+        while let Some(need) = self.session.poll_blob_need() {
+            if let Some(transfer) = self.sending.get(&need.id) {
+                transfer.need(need);
+            }
+        }
         if !self.waiting.is_empty() {
             self.tell_change();
         }
@@ -280,6 +298,12 @@ impl Core {
                 self.tell(id, Outcome::Responded { status, cursor, body, round_trip });
             }
             Out::Failed { id, failure } => self.tell(id, Outcome::Failed(failure)),
+            Out::Blob(event) => self.blobs.push_back(event),
+            Out::BlobProgress { id, held, .. } => {
+                if let Some(transfer) = self.sending.get(&id) {
+                    transfer.progress(held);
+                }
+            }
             Out::Query(query) if self.queries.len() < QUERIES => self.queries.push_back(query),
             Out::Query(query) => self.session.reply(now, query.token, Err(Failure::Busy)),
             Out::LoginCompleted { mode, rights, .. } => return Some(Event::LoginCompleted { mode, rights }),
@@ -308,6 +332,11 @@ impl Core {
         if let Some(waiting) = self.open.remove(&id) {
             // Whoever has stopped waiting does not mind.
             let _ = waiting.send(outcome);
+        } else if let Some(transfer) = self.sending.remove(&id) {
+            transfer.end(match outcome {
+                Outcome::Failed(failure) => Err(failure),
+                _ => Ok(()),
+            });
         }
     }
 
@@ -340,5 +369,36 @@ impl Inbox for Post {
 
     fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>) {
         self.0.command(|session, now| session.reply(now, token, result));
+    }
+
+    fn poll_blob(&self) -> Option<BlobEvent> {
+        self.0.set_aside(|core| core.blobs.pop_front())
+    }
+
+    fn accept_blob(&self, blob: BlobId, take: TakeBlob) {
+        self.0.command(|session, now| session.accept_blob(now, blob, take));
+    }
+
+    fn read_blob(&self, blob: BlobId) -> BlobRead {
+        // What was read may be due to be told.
+        self.0.command(|session, now| session.read_blob(now, blob))
+    }
+
+    fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>) {
+        self.0.command(|session, now| session.finish_blob(now, blob, outcome));
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.look(|core| core.closed().is_some())
+    }
+}
+
+impl Line for Shared {
+    fn give(&self, id: MessageId, offset: u64, bytes: Bytes, last: bool) {
+        self.command(|session, now| session.give_blob(now, id, offset, bytes, last));
+    }
+
+    fn cancel(&self, id: MessageId) {
+        self.command(|session, now| session.cancel_blob(now, id));
     }
 }

@@ -101,6 +101,8 @@ impl Endpoint for ClientEndpoint {
 
     fn handle_timeout(&mut self, _: Instant) {
         self.shared.input(Session::handle_timeout);
+        // A blob may have run out of time.
+        self.dispatch.pump();
     }
 
     fn register(&mut self, waker: &Waker) {

@@ -165,11 +165,17 @@ impl Task {
 
     fn pass_time(&self, cx: &Context<'_>) {
         self.shared.task.register(cx.waker());
-        self.shared.input(|session, now| {
-            if session.poll_timeout().is_some_and(|(at, _)| at <= now) {
+        let passed = self.shared.input(|session, now| {
+            let due = session.poll_timeout().is_some_and(|(at, _)| at <= now);
+            if due {
                 session.handle_timeout(now);
             }
+            due
         });
+        if passed {
+            // A blob may have run out of time.
+            self.dispatch.pump();
+        }
     }
 
     fn poll_alarm(&self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<()> {

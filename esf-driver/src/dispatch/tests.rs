@@ -15,6 +15,7 @@ struct Posted {
     messages: VecDeque<Message>,
     queries: VecDeque<IncomingQuery>,
     replies: BTreeMap<u64, Result<Bytes, Failure>>,
+    blobs: blobs::Posted,
 }
 
 impl Post {
@@ -32,6 +33,21 @@ impl Inbox for Post {
     }
     fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>) {
         assert_eq!(self.lock().replies.insert(token.0, result), None, "one reply each");
+    }
+    fn poll_blob(&self) -> Option<BlobEvent> {
+        self.lock().blobs.events.pop_front()
+    }
+    fn accept_blob(&self, blob: BlobId, take: TakeBlob) {
+        self.lock().blobs.accept(blob, take);
+    }
+    fn read_blob(&self, blob: BlobId) -> BlobRead {
+        self.lock().blobs.read(blob)
+    }
+    fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>) {
+        self.lock().blobs.finished.push((blob, outcome));
+    }
+    fn is_over(&self) -> bool {
+        self.lock().blobs.over
     }
 }
 
@@ -95,6 +111,8 @@ impl Handler for Recorder {
         Ok(body)
     }
 }
+
+mod blobs;
 
 struct Bench {
     runtime: Arc<Virtual>,

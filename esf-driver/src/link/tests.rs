@@ -1,5 +1,6 @@
 use std::{collections::VecDeque, sync::Mutex, task::Waker, time::Duration};
 
+use futures_util::AsyncReadExt as _;
 use tungstenite::protocol::Role;
 
 use super::*;
@@ -18,6 +19,11 @@ struct Script {
     closed: Option<Option<u16>>,
     transport: Transport,
     frames: VecDeque<Bytes>,
+    /// Large ones, of which one may go when all that was fed is flushed.
+    bulk: VecDeque<Bytes>,
+    bulk_may_go: bool,
+    /// What was handed out.
+    order: Vec<Bytes>,
     actions: VecDeque<LinkAction>,
     timeout: Option<Instant>,
     timeouts: Vec<Instant>,
@@ -63,13 +69,24 @@ impl Endpoint for Scripted {
         self.with(|script| script.texts += 1);
     }
     fn handle_transport(&mut self, _: Instant, transport: Transport) {
-        self.with(|script| script.transport = transport);
+        self.with(|script| {
+            script.transport = transport;
+            script.bulk_may_go = !transport.unflushed;
+        });
+    }
+    fn wants_flush(&self) -> bool {
+        self.with(|script| !script.bulk.is_empty())
     }
     fn handle_closed(&mut self, _: Instant, code: Option<u16>) {
         self.with(|script| assert_eq!(script.closed.replace(code), None, "told once"));
     }
     fn poll_transmit(&mut self, _: Instant) -> Option<Bytes> {
-        self.with(|script| script.frames.pop_front())
+        self.with(|script| {
+            let bulk_may_go = script.frames.is_empty() && std::mem::take(&mut script.bulk_may_go);
+            let frame = if bulk_may_go { script.bulk.pop_front() } else { script.frames.pop_front() };
+            script.order.extend(frame.clone());
+            frame
+        })
     }
     fn poll_action(&mut self) -> Option<LinkAction> {
         self.with(|script| script.actions.pop_front())
@@ -304,4 +321,40 @@ fn a_busy_link_yields_after_its_share() {
     pair.client.say(|script| script.frames.extend(std::iter::repeat_n(frame(1), FRAMES_A_TURN * 3)));
     pair.runtime.run();
     assert!(pair.client.with(|script| script.turns) >= 3);
+}
+
+#[test]
+fn a_large_frame_waits_for_the_flush_of_what_was_fed_and_one_goes_at_a_time() {
+    let pair = pair(1 << 20, false);
+    for endpoint in [&pair.client, &pair.server] {
+        endpoint.say(|script| script.max_message = 1 << 20);
+    }
+    pair.runtime.run();
+    pair.client.say(|script| {
+        script.frames.push_back(frame(10));
+        script.bulk.extend([frame(16_000), frame(16_001), frame(16_002)]);
+    });
+    pair.runtime.run();
+    let lengths = |frames: &[Bytes]| frames.iter().map(Bytes::len).collect::<Vec<_>>();
+    assert_eq!(pair.client.with(|script| lengths(&script.order)), [10, 16_000, 16_001, 16_002]);
+    assert_eq!(pair.server.with(|script| lengths(&script.came)), [10, 16_000, 16_001, 16_002]);
+}
+
+#[test]
+fn a_large_frame_does_not_go_into_a_pipe_that_is_full() {
+    let runtime = Virtual::new();
+    // Nobody reads at the other end.
+    let (up, mut down) = duplex(1000);
+    let alone = Scripted::new();
+    alone.say(|script| script.bulk.extend([frame(16_000), frame(16_001)]));
+    let socket = Socket::new(Bridge::new(Box::new(up)), Vec::new(), Role::Client, 1 << 20);
+    let link = Link::new(socket, alone.clone(), runtime.clone(), false);
+    runtime.spawn(Box::pin(async move {
+        let _ = link.run().await;
+    }));
+    runtime.run();
+    assert_eq!(alone.with(|script| script.order.len()), 1, "the second waits until the first is out");
+    runtime.spawn(Box::pin(async move { while matches!(down.read(&mut [0; 500]).await, Ok(1..)) {} }));
+    runtime.run();
+    assert_eq!(alone.with(|script| script.order.len()), 2, "and goes as soon as it is");
 }

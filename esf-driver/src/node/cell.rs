@@ -13,7 +13,7 @@ use esf_proto::{
     hub::{Party, Reach, Whose},
     ids::{Engine, SessionId},
     login::Rights,
-    server::{Generation, HubChange, HubCommand, HubEvent, Outbox, Session},
+    server::{Generation, HubChange, HubCommand, HubEvent, Outbox, Session, SessionState},
     session::{
         blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
         inbound::{IncomingQuery, Message, QueryToken},
@@ -116,6 +116,17 @@ impl Cell {
     /// [`finish_blob`](esf_proto::client::Session::finish_blob) of a client.
     pub fn finish_blob(self: &Arc<Self>, node: &Node, now: Instant, blob: BlobId, outcome: Result<(), Failure>) {
         self.with_session(node, now, |session| session.finish_blob(blob, outcome));
+    }
+
+    /// Whether the session has ended: nothing more comes of it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        lock(&self.session).state() == SessionState::Ended
+    }
+
+    /// Wakes the one that registered for the server's application once more, at the next occasion.
+    pub fn await_application(&self) {
+        self.application.rearm();
     }
 
     /// Wakes `waker`, of the link of this generation, when there is a message or query for the server's application. A
@@ -280,6 +291,11 @@ impl LinkWaker {
                 waker.wake();
             }
         }
+    }
+
+    /// What comes from here on wakes again.
+    pub(super) fn rearm(&self) {
+        self.woken.store(false, Ordering::Release);
     }
 
     /// Keeps `waker`. What comes from here on wakes it; whoever registers looks at everything afterwards.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -13,7 +13,10 @@ use esf_proto::{
     close::CloseReason,
     failure::Failure,
     server::AppResponse,
-    session::inbound::{IncomingQuery, Message, QueryToken},
+    session::{
+        blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
+        inbound::{IncomingQuery, Message, QueryToken},
+    },
     time::Instant,
 };
 use futures_channel::oneshot;
@@ -24,6 +27,7 @@ use crate::{
     dispatch::{Dispatch, Inbox},
     endpoint::{Endpoint, LinkAction, Transport},
     node::{Cell, Conn},
+    runtime::Runtime,
 };
 
 /// One link of a server.
@@ -105,7 +109,13 @@ impl Endpoint for ServerEndpoint {
     }
 
     fn handle_closed(&mut self, now: Instant, code: Option<u16>) {
+        self.serve_application(now);
         self.conn.handle_closed(now, code);
+        if let Some(dispatch) = &self.dispatch {
+            // It is told once at most, by its last turn.
+            let alone = Alone { runtime: self.shared.runtime.clone(), dispatch: Arc::downgrade(dispatch) };
+            let _ = self.work.alone.set(alone);
+        }
         // What came just before the end is the application's too.
         self.serve_application(now);
     }
@@ -126,6 +136,10 @@ impl Endpoint for ServerEndpoint {
         self.conn.handle_timeout(now);
     }
 
+    fn wants_flush(&self) -> bool {
+        self.conn.wants_flush()
+    }
+
     fn register(&mut self, waker: &Waker) {
         self.conn.register(waker);
         self.work.task.register(waker);
@@ -143,12 +157,25 @@ impl Endpoint for ServerEndpoint {
 struct Work {
     arrived: AtomicBool,
     task: AtomicWaker,
+    /// The link is gone: who pulls what its session still has, such as the end of a blob.
+    alone: OnceLock<Alone>,
+}
+
+struct Alone {
+    runtime: Arc<dyn Runtime>,
+    dispatch: Weak<Dispatch<CellInbox>>,
 }
 
 impl Wake for Work {
     fn wake(self: Arc<Self>) {
         self.arrived.store(true, Ordering::Relaxed);
-        self.task.wake();
+        let Some(alone) = self.alone.get() else { return self.task.wake() };
+        if let Some(dispatch) = alone.dispatch.upgrade() {
+            alone.runtime.spawn(Box::pin(async move {
+                dispatch.inbox().cell.await_application();
+                dispatch.pump();
+            }));
+        }
     }
 }
 
@@ -169,6 +196,26 @@ impl Inbox for CellInbox {
 
     fn reply(&self, token: QueryToken, result: Result<Bytes, Failure>) {
         self.cell.reply(token, result.as_deref().map_err(|failure| *failure));
+    }
+
+    fn poll_blob(&self) -> Option<BlobEvent> {
+        self.cell.poll_blob_event()
+    }
+
+    fn accept_blob(&self, blob: BlobId, take: TakeBlob) {
+        self.cell.accept_blob(&self.shared.node, self.shared.runtime.now(), blob, take);
+    }
+
+    fn read_blob(&self, blob: BlobId) -> BlobRead {
+        self.cell.read_blob(self.shared.runtime.now(), blob)
+    }
+
+    fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>) {
+        self.cell.finish_blob(&self.shared.node, self.shared.runtime.now(), blob, outcome);
+    }
+
+    fn is_over(&self) -> bool {
+        self.cell.is_over()
     }
 }
 

@@ -19,6 +19,9 @@ impl Endpoint for Script {
     fn handle_text(&mut self, _: Instant) {}
     fn handle_transport(&mut self, _: Instant, _: Transport) {}
     fn handle_closed(&mut self, _: Instant, _: Option<u16>) {}
+    fn wants_flush(&self) -> bool {
+        false
+    }
     fn poll_transmit(&mut self, _: Instant) -> Option<Bytes> {
         self.frames.pop_front()
     }

@@ -3,22 +3,28 @@
 use std::{
     future::poll_fn,
     io::{self, BufRead as _, IsTerminal as _, Read as _},
+    path::PathBuf,
     task::Poll,
 };
 
-use esf_tokio::{Bytes, Client, Context, Handler, To, UserId};
+use esf_tokio::{BlobChoice, BlobOffer, BlobStream, Bytes, Client, Context, Handler, To, UserId};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     cli::Chat,
+    commands::{blob, listen},
     connect,
-    exit::Exit,
+    exit::{Code, Exit},
+    files::{Inbox, Received},
     output::{self, Layout, Print, Printer, base64, printable},
+    progress::{Board, size},
     signals::Signals,
 };
 
 /// What a line of a chat means to an application.
 const CHAT: u32 = 1;
+/// What a line begins with that sends a file.
+const FILE: &[u8] = b"/blob";
 /// Lines that may be on their way; no more are read until one of them is there.
 const ON_THEIR_WAY: usize = 64;
 /// The longest line in bytes, which is more than a server takes by default.
@@ -27,18 +33,28 @@ const LINE: u64 = 1 << 20;
 pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
     let mut signals = Signals::new()?;
     let (lines, waiting) = output::lines();
-    let speaker = || Speaker { lines: lines.clone() };
+    let board = Board::new(io::stdout().is_terminal() && io::stderr().is_terminal());
+    let inbox = Inbox::new(args.blobs.as_deref(), board.clone())?;
+    let speaker = || Speaker { lines: lines.clone(), inbox: inbox.clone() };
     let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(speaker())).await?;
 
     let prompt = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeting =
         format!("connected as {}; a line typed here goes to {}, and Ctrl-D leaves", args.login.user, args.with);
     let mut printer = Printer::start(Print::Note(greeting), (lines.clone(), waiting), Layout { count: None, prompt })?;
-    let talk = Talk { client: &client, with: &args.with, lines: &lines, sent: JoinSet::new(), last_failure: None };
+    let talk = Talk {
+        client: &client,
+        with: &args.with,
+        lines: &lines,
+        board: &board,
+        sent: JoinSet::new(),
+        last_failure: None,
+    };
     let result = tokio::select! {
         biased;
         done = printer.done() => done,
         exit = connect::watch(&client, &lines) => Err(exit),
+        () = board.watch(async |line| drop(lines.send(Print::Bar(line)).await)) => Ok(()),
         () = signals.next() => Err(Exit::interrupted()),
         result = talk.run(typed()?) => result,
     };
@@ -50,6 +66,7 @@ pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
 /// Prints what others say.
 struct Speaker {
     lines: mpsc::Sender<Print>,
+    inbox: Inbox,
 }
 
 impl Handler for Speaker {
@@ -62,6 +79,27 @@ impl Handler for Speaker {
         // A printer that is gone ends the command.
         let _ = self.lines.send(Print::Line(format!("{from}: {said}"))).await;
     }
+
+    fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
+        let choice = self.inbox.choice();
+        if choice != BlobChoice::Stream {
+            // If so many lines wait, this one is the least.
+            let _ = self.lines.try_send(Print::Note(listen::refused(context, offer)));
+        }
+        choice
+    }
+
+    async fn blob_stream(&self, context: Context, stream: BlobStream) {
+        let print = match self.inbox.receive(stream).await {
+            Ok(Received { bytes, file, .. }) => {
+                let (size, file) = (size(bytes), file.to_string_lossy());
+                Print::Line(format!("{} sent a file of {size}: {}", listen::sender(&context), printable(&file)))
+            }
+            Err(not) => Print::Note(listen::not_received(&context, &not)),
+        };
+        // A printer that is gone ends the command.
+        let _ = self.lines.send(print).await;
+    }
 }
 
 /// Sends what is typed.
@@ -69,6 +107,7 @@ struct Talk<'a> {
     client: &'a Client,
     with: &'a UserId,
     lines: &'a mpsc::Sender<Print>,
+    board: &'a Board,
     sent: JoinSet<Result<(), Exit>>,
     last_failure: Option<Exit>,
 }
@@ -81,8 +120,10 @@ impl Talk<'_> {
                 line = typed.recv(), if self.sent.len() < ON_THEIR_WAY => match line {
                     Some(line) => {
                         let _ = self.lines.send(Print::Prompt).await;
-                        if !line.is_empty() {
-                            self.say(line.into()).await;
+                        match line.strip_prefix(FILE) {
+                            Some(rest) if rest.is_empty() || rest[0] == b' ' => self.send_file(rest).await,
+                            _ if line.is_empty() => {}
+                            _ => self.say(line.into()).await,
                         }
                     }
                     None => break,
@@ -107,6 +148,22 @@ impl Talk<'_> {
             Poll::Ready(outcome) => self.ended(outcome).await,
             Poll::Pending => drop(self.sent.spawn(sending)),
         }
+    }
+
+    async fn send_file(&mut self, path: &[u8]) {
+        let path = PathBuf::from(String::from_utf8_lossy(path.trim_ascii()).into_owned());
+        if path.as_os_str().is_empty() {
+            let usage = Exit::new(Code::Usage, "name a file, as in `/blob report.pdf`");
+            return self.ended(Err(usage)).await;
+        }
+        let (client, with, lines, board) =
+            (self.client.clone(), self.with.clone(), self.lines.clone(), self.board.clone());
+        self.sent.spawn(async move {
+            let summary = blob::send_file(&client, &with, CHAT, path, &board).await?;
+            // A printer that is gone ends the command.
+            let _ = lines.send(Print::Note(summary)).await;
+            Ok(())
+        });
     }
 
     async fn ended(&mut self, outcome: Result<(), Exit>) {

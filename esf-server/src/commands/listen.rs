@@ -1,6 +1,11 @@
 //! `esf listen`: prints what arrives, and answers queries if asked to.
 
-use esf_tokio::{Bytes, Context, Handler, HandlerFailed, UserId};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal as _},
+};
+
+use esf_tokio::{BlobChoice, BlobOffer, BlobStream, Bytes, Context, Handler, HandlerFailed, UserId};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -8,14 +13,18 @@ use crate::{
     cli::Listen,
     connect,
     exit::Exit,
+    files::{Inbox, NotReceived, Received},
     output::{self, Layout, Print, Printer, base64, printable},
+    progress::Board,
     signals::Signals,
 };
 
 pub(crate) async fn run(args: Listen) -> Result<(), Exit> {
     let mut signals = Signals::new()?;
     let (lines, waiting) = output::lines();
-    let listener = || Listener { lines: lines.clone(), echo: args.echo, json: args.json };
+    let board = Board::new(io::stdout().is_terminal() && io::stderr().is_terminal());
+    let inbox = Inbox::new(args.blobs.as_deref(), board.clone())?;
+    let listener = || Listener { lines: lines.clone(), echo: args.echo, json: args.json, inbox: inbox.clone() };
     let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(listener())).await?;
     // What arrived before this line waits behind it.
     let ready = Print::Line(if args.json { r#"{"event":"ready"}"#.into() } else { "ready".into() });
@@ -24,6 +33,7 @@ pub(crate) async fn run(args: Listen) -> Result<(), Exit> {
         biased;
         done = printer.done() => done,
         exit = connect::watch(&client, &lines) => Err(exit),
+        () = board.watch(async |line| drop(lines.send(Print::Bar(line)).await)) => Ok(()),
         () = signals.next() => if args.count.is_some() { Err(Exit::interrupted()) } else { Ok(()) },
     };
     printer.end().await;
@@ -35,6 +45,7 @@ struct Listener {
     lines: mpsc::Sender<Print>,
     echo: bool,
     json: bool,
+    inbox: Inbox,
 }
 
 impl Listener {
@@ -61,6 +72,79 @@ impl Handler for Listener {
 
     async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
         self.print("engine_message", &context, info_type, Some(&tag), &body).await;
+    }
+
+    fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
+        let choice = self.inbox.choice();
+        if choice != BlobChoice::Stream {
+            // If so many lines wait, this one is the least.
+            let _ = self.lines.try_send(Print::Note(refused(context, offer)));
+        }
+        choice
+    }
+
+    async fn blob_stream(&self, context: Context, stream: BlobStream) {
+        let info_type = stream.offer().info_type;
+        let print = match self.inbox.receive(stream).await {
+            Ok(received) => {
+                let file = FileArrival::new(&context, info_type, &received);
+                Print::Line(if self.json { file.json() } else { file.line() })
+            }
+            Err(not) => Print::Note(not_received(&context, &not)),
+        };
+        // A printer that is gone ends the command.
+        let _ = self.lines.send(print).await;
+    }
+}
+
+/// Nobody takes a file here.
+pub(super) fn refused(context: &Context, offer: &BlobOffer) -> String {
+    let what = if offer.name.is_empty() { "a blob" } else { &offer.name };
+    format!("{} was refused, from {}: `--blobs DIR` takes files", printable(what), sender(context))
+}
+
+/// A file did not come whole.
+pub(super) fn not_received(context: &Context, not: &NotReceived) -> String {
+    let what = if not.name.is_empty() { "a blob" } else { &not.name };
+    format!("{} was not received, from {}: {}", printable(what), sender(context), not.why)
+}
+
+pub(super) fn sender(context: &Context) -> Cow<'_, str> {
+    context.source.user().map_or("the server".into(), |user| printable(user))
+}
+
+/// A file that arrived, as docs/CLI.md describes it.
+#[derive(Debug, Serialize)]
+struct FileArrival<'a> {
+    event: &'static str,
+    from: Option<&'a str>,
+    #[serde(rename = "type")]
+    info_type: u32,
+    name: &'a str,
+    bytes: u64,
+    file: Cow<'a, str>,
+}
+
+impl<'a> FileArrival<'a> {
+    fn new(context: &'a Context, info_type: u32, received: &'a Received) -> Self {
+        Self {
+            event: "blob",
+            from: context.source.user().map(UserId::as_str),
+            info_type,
+            name: &received.name,
+            bytes: received.bytes,
+            file: received.file.to_string_lossy(),
+        }
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers always make JSON")
+    }
+
+    fn line(&self) -> String {
+        let from = self.from.map_or("the server".into(), printable);
+        let Self { info_type, bytes, .. } = self;
+        format!("blob from {from}, type {info_type}: {bytes} bytes in {}", printable(&self.file))
     }
 }
 

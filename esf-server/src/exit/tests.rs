@@ -7,7 +7,7 @@ fn every_code_is_in_the_table_once() {
     codes.sort_unstable();
     codes.dedup();
     assert_eq!(codes, in_order);
-    assert_eq!(codes.len(), 23);
+    assert_eq!(codes.len(), 26);
 }
 
 #[test]
@@ -27,6 +27,19 @@ fn every_failure_has_a_code_and_a_line() {
     }
     assert_eq!(Exit::of_failure(Failure::Offline, "bob").code(), Code::Offline);
     assert_eq!(Exit::of_failure(Failure::ConnectionLost, "bob").code(), Code::ConnectionLost);
+}
+
+#[test]
+fn every_failure_of_a_blob_has_a_code_and_a_line() {
+    for failure in Failure::ALL {
+        let exit = Exit::of_blob(&BlobError::Failed(*failure), "bob");
+        assert_eq!(exit.reason().map(|reason| reason.lines().count()), Some(1), "{failure:?}");
+    }
+    let code = |failure| Exit::of_blob(&BlobError::Failed(failure), "bob").code();
+    assert_eq!(code(Failure::Rejected), Code::Refused);
+    assert_eq!(code(Failure::QuotaFull), Code::NoRoom);
+    assert_eq!(code(Failure::TooSlow), Code::TimedOut);
+    assert_eq!(code(Failure::Offline), Code::Offline);
 }
 
 #[test]

@@ -92,6 +92,13 @@ impl Esf {
         let _ = writeln!(self.stdin.as_mut().unwrap(), "{line}");
     }
 
+    /// Puts bytes into standard input, as they are.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(bytes).unwrap();
+        stdin.flush().unwrap();
+    }
+
     /// Nothing more will be typed.
     pub(crate) fn end_of_input(&mut self) {
         self.stdin = None;

@@ -3,6 +3,7 @@
 mod esf;
 
 mod accounts;
+mod blobs;
 mod bodies;
 mod chat;
 mod config;

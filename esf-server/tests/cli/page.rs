@@ -15,7 +15,7 @@ fn the_page_names_every_command() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")
         .collect();
-    assert_eq!(commands.len(), 10, "{commands:?}");
+    assert_eq!(commands.len(), 11, "{commands:?}");
     for command in commands {
         assert!(PAGE.contains(&format!("## esf {command}\n")), "docs/CLI.md has no section for esf {command}");
     }
@@ -24,9 +24,20 @@ fn the_page_names_every_command() {
 /// Those of `esf serve` are its settings, of which the example has every one.
 #[test]
 fn the_page_names_every_flag() {
-    for command in
-        ["user", "user add", "user passwd", "user list", "listen", "send", "query", "ping", "online", "kick", "chat"]
-    {
+    for command in [
+        "user",
+        "user add",
+        "user passwd",
+        "user list",
+        "listen",
+        "send",
+        "blob",
+        "query",
+        "ping",
+        "online",
+        "kick",
+        "chat",
+    ] {
         for line in Esf::run(&format!("{command} --help"), &[]).fine() {
             let flag = line.split_whitespace().find(|word| word.starts_with("--") && word.len() > 2);
             let Some(flag) = flag.filter(|_| line.trim_start().starts_with('-')) else { continue };
@@ -43,7 +54,7 @@ fn the_help_has_the_exit_codes_of_the_page() {
         Some((code.parse::<u8>().ok()?, meaning))
     });
     let rows: Vec<(u8, &str)> = rows.collect();
-    assert_eq!(rows.len(), 23);
+    assert_eq!(rows.len(), 26);
     for (code, meaning) in rows {
         assert!(help.contains(&format!("  {code:>3}  {meaning}")), "`esf --help` lacks {code}: {meaning}");
     }

@@ -1,0 +1,196 @@
+//! Brings blobs to the handler.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{Arc, MutexGuard, PoisonError},
+    task::Poll,
+};
+
+use bytes::Bytes;
+use esf_proto::{
+    failure::Failure,
+    session::blob::{BlobEvent, BlobId, BlobRead, IncomingBlob, TakeBlob},
+    time::Instant,
+};
+use futures_util::FutureExt as _;
+
+use super::{Dispatch, Inbox};
+use crate::{
+    blob::{BlobChoice, BlobOffer, BlobStream, Flow, Inlet},
+    handler::Context,
+};
+
+/// The blobs that were taken and are not over. The core bounds their number and what they hold.
+pub(super) type Blobs = HashMap<BlobId, Taken>;
+
+/// How a blob is taken.
+pub(super) enum Taken {
+    /// Its handler is being asked.
+    Asked,
+    /// Whole: what its handler gets with the bytes.
+    Whole(Context, BlobOffer),
+    /// As a stream.
+    Stream(Arc<Flow>),
+}
+
+/// What is to be done next.
+pub(super) enum Next {
+    Asks(IncomingBlob),
+    Whole(BlobId, Context, BlobOffer, Bytes),
+    Readable(Arc<Flow>),
+    Ended(Arc<Flow>, Failure),
+    Nothing,
+}
+
+impl<I: Inbox> Dispatch<I> {
+    /// Does what happened to blobs.
+    pub(super) fn pump_blobs(self: &Arc<Self>) {
+        while let Some(next) = self.next_of_blobs() {
+            match next {
+                Next::Asks(blob) => self.choose(blob),
+                Next::Whole(blob, context, offer, body) => {
+                    let handle = self.clone().handle_whole(blob, context, offer, body);
+                    self.handling.runtime.spawn(Box::pin(handle));
+                }
+                Next::Readable(flow) => flow.handle_readable(),
+                Next::Ended(flow, failure) => flow.handle_ended(failure),
+                Next::Nothing => {}
+            }
+        }
+        let is_empty = self.lock_blobs().is_empty();
+        if !is_empty && self.inbox.is_over() {
+            self.end_blobs();
+        }
+    }
+
+    /// Everything that is under way comes to nothing.
+    fn end_blobs(&self) {
+        let taken = std::mem::take(&mut *self.lock_blobs());
+        for taken in taken.into_values() {
+            if let Taken::Stream(flow) = taken {
+                flow.handle_ended(Failure::ConnectionLost);
+            }
+        }
+    }
+
+    /// What happened, and whom it concerns: one step, so that it is in order on several threads.
+    pub(super) fn next_of_blobs(&self) -> Option<Next> {
+        let mut blobs = self.lock_blobs();
+        Some(match self.inbox.poll_blob()? {
+            BlobEvent::Offered(incoming) => {
+                blobs.insert(incoming.blob, Taken::Asked);
+                Next::Asks(incoming)
+            }
+            BlobEvent::Whole { blob, body } => match blobs.remove(&blob) {
+                Some(Taken::Whole(context, offer)) => Next::Whole(blob, context, offer, body),
+                _ => Next::Nothing,
+            },
+            BlobEvent::Readable { blob } => match blobs.get(&blob) {
+                Some(Taken::Stream(flow)) => Next::Readable(flow.clone()),
+                _ => Next::Nothing,
+            },
+            BlobEvent::Ended { blob, failure } => match blobs.remove(&blob) {
+                Some(Taken::Stream(flow)) => Next::Ended(flow, failure),
+                _ => Next::Nothing,
+            },
+            _ => Next::Nothing,
+        })
+    }
+
+    fn choose(self: &Arc<Self>, incoming: IncomingBlob) {
+        let IncomingBlob { blob, source, info_type, name, total, sent_at } = incoming;
+        let context = Context { source, id: None, sent_at, echo_of: None };
+        let offer = BlobOffer { info_type, name, total };
+        let choice = catch_unwind(AssertUnwindSafe(|| self.handling.handler.blob_offered(&context, &offer)));
+        match self.count(Some(choice)).unwrap_or(BlobChoice::Refuse(Failure::HandlerFailed)) {
+            BlobChoice::Refuse(failure) => self.finish_blob(blob, Err(failure)),
+            BlobChoice::Whole => {
+                if self.take(blob, Taken::Whole(context, offer)) {
+                    self.inbox.accept_blob(blob, TakeBlob::Whole);
+                }
+            }
+            BlobChoice::Stream => {
+                let flow = Flow::new(self.handling.runtime.now());
+                if self.take(blob, Taken::Stream(flow.clone())) {
+                    self.inbox.accept_blob(blob, TakeBlob::Stream);
+                    let stream = BlobStream::new(blob, offer, self.clone(), flow.clone());
+                    self.handling.runtime.spawn(Box::pin(self.clone().handle_stream(context, stream, flow)));
+                }
+            }
+        }
+    }
+
+    /// Notes how a blob is taken, unless it is over already.
+    fn take(&self, blob: BlobId, taken: Taken) -> bool {
+        match self.lock_blobs().get_mut(&blob) {
+            Some(asked) => {
+                *asked = taken;
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn handle_whole(self: Arc<Self>, blob: BlobId, context: Context, offer: BlobOffer, body: Bytes) {
+        // Also when the runtime drops this task where it waits.
+        let _release = Release { dispatch: &self, blob };
+        self.run(self.handling.handler.blob(context, offer.info_type, offer.name, body)).await;
+    }
+
+    /// Runs a handler of a stream for as long as it goes on reading.
+    async fn handle_stream(self: Arc<Self>, context: Context, stream: BlobStream, flow: Arc<Flow>) {
+        let handler = AssertUnwindSafe(self.handling.handler.blob_stream(context, stream)).catch_unwind();
+        let mut handler = pin!(handler);
+        let mut timer = None;
+        let ended = std::future::poll_fn(|cx| {
+            if let Poll::Ready(ended) = handler.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            // While it waits for its sender, the core watches over that.
+            let Some(since) = flow.busy_since() else { return Poll::Pending };
+            let timer = timer.get_or_insert_with(|| self.handling.runtime.timer());
+            timer.poll_until(cx, since + self.handling.limit).map(|()| None)
+        })
+        .await;
+        self.count(ended);
+    }
+
+    fn lock_blobs(&self) -> MutexGuard<'_, Blobs> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I: Inbox> Inlet for Dispatch<I> {
+    fn now(&self) -> Instant {
+        self.handling.runtime.now()
+    }
+
+    fn read_blob(&self, blob: BlobId) -> BlobRead {
+        self.inbox.read_blob(blob)
+    }
+
+    fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>) {
+        self.lock_blobs().remove(&blob);
+        self.inbox.finish_blob(blob, outcome);
+    }
+
+    fn failure_of(self: Arc<Self>, flow: &Flow) -> Failure {
+        // The core may know why, and nobody has asked it yet.
+        self.pump_blobs();
+        flow.failure().unwrap_or(Failure::ConnectionLost)
+    }
+}
+
+/// Gives the place of a blob back.
+struct Release<'a, I: Inbox> {
+    dispatch: &'a Dispatch<I>,
+    blob: BlobId,
+}
+
+impl<I: Inbox> Drop for Release<'_, I> {
+    fn drop(&mut self) {
+        self.dispatch.inbox.finish_blob(self.blob, Ok(()));
+    }
+}
