@@ -5,13 +5,13 @@ use std::time::Duration;
 use esf_tokio::{
     Bytes, Client, ClientBuilder, Config, ConnectError, Credential, CredentialKind, Event, LoginCode, Mode, State,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     cli::Login,
     exit::{Code, Exit},
     output::Print,
-    password::{Password, can_ask},
+    password::{self, Password, can_ask},
     signals::Signals,
 };
 
@@ -57,9 +57,28 @@ pub(crate) async fn log_in(
         match connected {
             Ok(client) => return Ok(client),
             Err(ConnectError::Refused { code: LoginCode::Failed, .. }) if password.is_none() && can_ask() => {
-                password = Some(login.password.known(&login.user)?);
+                password = Some(ask(login, signals).await?);
             }
             Err(error) => return Err(Exit::of_connect(&error)),
+        }
+    }
+}
+
+/// Asks for the password in a thread, since a terminal cannot be waited for otherwise; it ends with the process.
+async fn ask(login: &Login, signals: &mut Signals) -> Result<Password, Exit> {
+    let (answer, answered) = oneshot::channel();
+    let (user, args) = (login.user.clone(), login.password.clone());
+    let ask = move || {
+        // Whoever asked may have been stopped.
+        let _ = answer.send(args.known(&user));
+    };
+    let spawned = std::thread::Builder::new().name("ask".into()).spawn(ask);
+    spawned.map_err(|error| Exit::internal(format!("a thread cannot be started: {error}")))?;
+    tokio::select! {
+        answer = answered => answer.unwrap_or_else(|_| Err(Exit::internal("the thread that asks is gone"))),
+        () = signals.next() => {
+            password::show_typing();
+            Err(Exit::interrupted())
         }
     }
 }

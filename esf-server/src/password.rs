@@ -83,6 +83,12 @@ pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Shows again what is typed, after a prompt that was left in the middle: whoever turned that off does not turn it on.
+pub(crate) fn show_typing() {
+    // Where there is no such program, there is nothing to do with it.
+    let _ = std::process::Command::new("stty").arg("echo").status();
+}
+
 /// Asks on the terminal, which shows nothing of it.
 fn ask(prompt: &str) -> Result<Password, Exit> {
     let line = can_ask().then(|| rpassword::prompt_password(prompt));

@@ -12,6 +12,7 @@ mod ticket;
 mod upkeep;
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -50,7 +51,9 @@ const STORE_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Accounts(Arc<Shared>);
 
 struct Shared {
+    /// Only reads, so that nobody who writes keeps a login waiting.
     store: Worker,
+    writer: Worker,
     pool: Pool,
     tickets: Tickets,
     /// Checked in place of the hash that an unknown user does not have.
@@ -65,7 +68,11 @@ struct Shared {
 
 impl Accounts {
     /// Takes the directory, and makes an admin if there is no account in it.
-    pub(crate) fn open(directory: &std::path::Path, admins: Admins) -> Result<Self, Exit> {
+    pub(crate) fn open(directory: &Path, admins: Admins) -> Result<Self, Exit> {
+        Self::open_with(directory, admins, pool::threads(), WAITING)
+    }
+
+    fn open_with(directory: &Path, admins: Admins, threads: usize, waiting: usize) -> Result<Self, Exit> {
         let problem = |problem: Problem| Exit::of_store(&problem);
         let lock = ServerLock::take(directory).map_err(problem)?;
         let mut store = Store::create(directory).map_err(problem)?;
@@ -74,9 +81,10 @@ impl Accounts {
         tickets.keep_keys(&mut store, store::now_ms()).map_err(problem)?;
         make_first_admin(&mut store)?;
         let no_thread = |error| Exit::new(Code::Internal, format!("a thread cannot be started: {error}"));
-        let pool = Pool::start(pool::threads(), WAITING).map_err(no_thread)?;
+        let pool = Pool::start(threads, waiting).map_err(no_thread)?;
         Ok(Self(Arc::new(Shared {
-            store: Worker::start(store).map_err(no_thread)?,
+            store: Worker::start(Store::open(directory).map_err(problem)?).map_err(no_thread)?,
+            writer: Worker::start(store).map_err(no_thread)?,
             pool,
             tickets,
             decoy: decoy().map_err(|error| Exit::internal(error.to_string()))?,
@@ -116,7 +124,7 @@ impl Authenticator for Accounts {
 
     fn kicked(&self, user: &UserId) {
         let name = user.clone();
-        let started = self.0.store.start_job(move |store| {
+        let started = self.0.writer.start_job(move |store| {
             if let Err(problem) = store.give_up_tickets(&name) {
                 error!(user = %name, %problem, "the tickets of a user who was kicked out stay good");
             }

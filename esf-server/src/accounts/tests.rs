@@ -198,6 +198,38 @@ async fn a_store_that_fails_refuses_people_and_puts_engines_off() {
     assert!(matches!(accounts.authenticate(by_hand).await, Decision::Accept(_)));
 }
 
+#[tokio::test]
+async fn a_flood_of_wrong_passwords_is_put_off_and_tickets_pass_it() {
+    let directory = Directory::new("flood");
+    drop(accounts(&directory));
+    let accounts = Accounts::open_with(&directory.0, Admins::default(), 1, 7).expect("accounts");
+    let mut flood = Vec::new();
+    for n in 0..40 {
+        let (accounts, user) = (accounts.clone(), if n % 2 == 0 { "ann" } else { "bob" });
+        let login = login(user, CredentialKind::Password, b"wrong");
+        flood.push(tokio::spawn(async move { accounts.authenticate(login).await }));
+    }
+    let done = |flood: &[tokio::task::JoinHandle<Decision>]| flood.iter().filter(|login| login.is_finished()).count();
+    while done(&flood) < 32 {
+        tokio::task::yield_now().await;
+    }
+    let version = directory.store().account(&name("ann")).expect("a store").expect("an account").version;
+    let ticket = accounts.0.tickets.make(&name("ann"), DeviceKind::PHONE, version, 1, store::now_ms());
+    let by_ticket = LoginRequest { ticket, ..login("ann", CredentialKind::Password, b"wrong") };
+    assert!(matches!(accounts.authenticate(by_ticket).await, Decision::Accept(_)));
+    assert!(done(&flood) < 40, "the flood goes on");
+    let (mut refused, mut put_off) = (0, 0);
+    for login in flood {
+        match login.await.expect("no panic") {
+            Decision::Later { retry_after } => put_off += usize::from(retry_after >= Duration::from_secs(1)),
+            decision => refused += usize::from(is_refused(&decision)),
+        }
+    }
+    assert_eq!((refused, put_off), (8, 32));
+    let good = accounts.authenticate(login("ann", CredentialKind::Password, b"secret")).await;
+    assert!(matches!(good, Decision::Accept(_)), "it is over");
+}
+
 // Tickets.
 
 fn tickets(directory: &Directory) -> Tickets {
@@ -293,8 +325,9 @@ async fn a_ticket_opens_until_its_account_is_changed_kicked_or_removed() {
     let first = ticket(&accounts, &store);
     let decision = accounts.authenticate(with(first.clone())).await;
     assert!(matches!(decision, Decision::Accept(Accepted { login_number: Some(42), .. })), "{decision:?}");
-    // The kick is done behind what is asked after it.
     accounts.kicked(&ann);
+    // Until what was asked for there is done.
+    accounts.0.writer.run(|_| Ok(())).await.expect("a store");
     assert!(is_refused(&accounts.authenticate(with(first)).await));
 
     let second = ticket(&accounts, &store);

@@ -96,7 +96,7 @@ async fn keep(accounts: Weak<Shared>, server: Server, mut below: u64) {
             Err(problem) => warn!(%problem, "login numbers cannot be reserved at present"),
         }
         let shared = accounts.clone();
-        let kept = accounts.store.run(move |store| shared.tickets.keep_keys(store, store::now_ms())).await;
+        let kept = accounts.writer.run(move |store| shared.tickets.keep_keys(store, store::now_ms())).await;
         if let Err(problem) = kept {
             warn!(%problem, "the keys of tickets cannot be looked after at present");
         }
@@ -106,5 +106,5 @@ async fn keep(accounts: Weak<Shared>, server: Server, mut below: u64) {
 /// Raises the number below which login numbers are drawn, before any of them is.
 async fn reserve(accounts: &Shared, below: u64) -> Result<u64, Problem> {
     let raised = below.saturating_add(STEP).max(store::now_ms().saturating_add(AHEAD_MS));
-    accounts.store.run(move |store| store.set_login_numbers_below(raised).map(|()| raised)).await
+    accounts.writer.run(move |store| store.set_login_numbers_below(raised).map(|()| raised)).await
 }

@@ -185,6 +185,30 @@ fn a_role_gives_rights_and_takes_them() {
 }
 
 #[test]
+fn a_kick_makes_the_tickets_worthless() {
+    let data = Data::with("kick", &["bob"]);
+    data.user("add root --role admin", "secret").fine();
+    let server = data.serve();
+    let store = Connection::open(data.file()).unwrap();
+    let version =
+        || -> u64 { store.query_row("SELECT version FROM account WHERE name = 'bob'", [], |row| row.get(0)).unwrap() };
+    let before = version();
+    let bob = server.listener("bob", "bob!");
+    server.start("root", "secret", "kick bob").ended().fine();
+    bob.ended().refused(10);
+    let kicked = Instant::now();
+    while version() == before {
+        assert!(kicked.elapsed() < Duration::from_secs(10), "the version of bob's credential does not rise");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // By the password he may come back, and stays.
+    let bob = server.listener("bob", "bob!");
+    std::thread::sleep(Duration::from_millis(1500));
+    server.start("root", "secret", "ping --to bob").ended().fine();
+    drop(bob);
+}
+
+#[test]
 fn a_ticket_opens_the_login_after_a_restart_without_a_costly_check() {
     let data = Data::with("restart", &["alice"]);
     let server = data.serve();
@@ -371,6 +395,23 @@ fn a_store_that_another_program_writes_is_waited_for_and_then_told() {
     assert!(line.contains("another program has locked it") && line.contains("esf.sqlite"), "{line}");
     store.execute_batch("ROLLBACK").unwrap();
     data.user("remove alice", "").fine();
+}
+
+#[test]
+fn a_program_that_writes_the_store_keeps_no_login_waiting() {
+    let data = Data::with("writes", &["alice", "bob"]);
+    data.user("grant bob admin", "").fine();
+    let server = data.serve();
+    let store = Connection::open(data.file()).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = Instant::now();
+    let alice = server.listener("alice", "alice!");
+    // What is to be written waits by itself.
+    server.start("bob", "bob!", "kick alice").ended().fine();
+    alice.ended().refused(10);
+    server.ping("alice", "alice!").fine();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    store.execute_batch("ROLLBACK").unwrap();
 }
 
 #[test]
