@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Frames and bytes after which a client says what it has (ESF-207).
-const COUNT_FRAMES: u32 = 32;
+const COUNT_FRAMES: u32 = 128;
 const COUNT_BYTES: u32 = 64 * 1024;
 
 /// A connection, what goes out on it, and how what comes in is read.

@@ -79,7 +79,7 @@ impl Session {
         };
         self.pending.take_id();
         self.sending.open(id, stream, to.clone(), blob, frame.clone());
-        self.lanes.push_own(Lane::Interactive, Queued { frame, deadline: None, cost: len, tag: id.0 });
+        self.lanes.push(Lane::Interactive, Queued { frame, deadline: None, cost: len, tag: id.0 });
         Ok(id)
     }
 
@@ -128,7 +128,7 @@ impl Session {
         let Ok(frame) = frame else { return };
         let cost = frame.len();
         self.budget.force(cost);
-        self.lanes.push_own(Lane::Interactive, Queued { frame, deadline: None, cost, tag: 0 });
+        self.lanes.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: 0 });
     }
 
     // Receiving.
@@ -296,7 +296,7 @@ impl Session {
     pub(super) fn offer_later(&mut self) {
         while let Some((id, offer)) = self.sending.poll_offer(self.now) {
             if let Some(queued) = self.again(id, offer) {
-                self.lanes.push_own(Lane::Interactive, queued);
+                self.lanes.push(Lane::Interactive, queued);
             }
         }
     }

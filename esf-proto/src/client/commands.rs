@@ -273,7 +273,7 @@ impl Session {
                 return Ok(());
             }
         };
-        self.lanes.push_own(lane, Queued { frame, deadline: None, cost, tag: 0 });
+        self.lanes.push(lane, Queued { frame, deadline: None, cost, tag: 0 });
         Ok(())
     }
 
@@ -306,7 +306,7 @@ impl Session {
         let deadline = self.now + ttl;
         self.pending.open(kind, to.clone(), &frame, deadline);
         let lane = if kind == Kind::Certain { Lane::Message } else { Lane::Interactive };
-        self.lanes.push_own(lane, Queued { frame, deadline: Some(deadline), cost: len, tag: id.0 });
+        self.lanes.push(lane, Queued { frame, deadline: Some(deadline), cost: len, tag: id.0 });
         Ok(id)
     }
 }

@@ -416,7 +416,7 @@ impl Session {
             self.budget.force(cost);
         }
         match self.arena.encode(&frame, Header::default()) {
-            Ok(frame) => self.lanes.push_own(Lane::Interactive, Queued { frame, deadline: None, cost, tag: 0 }),
+            Ok(frame) => self.lanes.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: 0 }),
             Err(_) => self.budget.release(cost),
         }
     }

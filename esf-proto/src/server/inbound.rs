@@ -21,6 +21,10 @@ const MESSAGE_COST: usize = 128;
 impl Session {
     /// A routed frame: a wrong `from` closes the link, whatever the kind (ESF-501).
     pub(super) fn routed(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
+        if let Some(route) = self.known_route(&frame) {
+            self.commands.push_back(HubCommand::Relay { frame, route });
+            return Ok(());
+        }
         let decoded = match frame.decode() {
             Ok(decoded) => decoded,
             Err(error) if error.is_skippable() => return self.refuse_unknown(&frame),
@@ -60,9 +64,26 @@ impl Session {
             Frame::Query { envelope, .. } | Frame::Request { envelope, .. } if to_server(&envelope) => {
                 self.commands.push_back(HubCommand::Ask(frame));
             }
-            _ => self.commands.push_back(HubCommand::Relay { frame, route }),
+            _ => {
+                if let Frame::Send { envelope, .. } | Frame::Certain { envelope, .. } = decoded {
+                    self.last_route.keep(&envelope, frame.payload());
+                }
+                self.commands.push_back(HubCommand::Relay { frame, route });
+            }
         }
         Ok(())
+    }
+
+    /// The route of a message to whom the last one went, if the rest of it can be nothing but sound: a body may be any
+    /// bytes.
+    fn known_route(&self, frame: &RawFrame) -> Option<Route> {
+        let fields = match frame.kind()? {
+            Kind::Send => 4,
+            Kind::Certain => 8,
+            _ => return None,
+        };
+        let (route, rest) = self.last_route.of(frame.payload())?;
+        (rest.len() >= fields).then_some(route)
     }
 
     fn certain_to_server(&mut self, frame: &RawFrame, id: u64, ttl_ms: u32, info_type: u32, body: &[u8]) {

@@ -119,7 +119,7 @@ impl Outbox {
             self.queued_queries += 1;
             self.queued_query_bytes += len;
         }
-        self.push(lane, Queued { frame: frame.bytes().clone(), deadline, cost: cost(len), tag: source.0 });
+        self.push_copy(lane, frame.bytes(), deadline, cost(len), source.0);
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl Outbox {
             return true;
         }
         let cost = open.room + more;
-        self.push(Lane::Interactive, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: ANSWER });
+        self.push_copy(Lane::Interactive, frame.bytes(), None, cost, ANSWER);
         true
     }
 
@@ -285,7 +285,7 @@ impl Outbox {
             self.counters.volatile_dropped.add(1);
             return Err(Failure::Busy);
         }
-        self.push(Lane::Volatile, Queued { frame: frame.bytes().clone(), deadline: None, cost, tag: source.0 });
+        self.push_copy(Lane::Volatile, frame.bytes(), None, cost, source.0);
         Ok(())
     }
 
@@ -354,8 +354,15 @@ impl Outbox {
         Envelope::new(owner, Address::Server { instance: self.server.0 }, id)
     }
 
+    /// A frame whose memory nobody else shares.
     pub(super) fn push(&mut self, lane: Lane, queued: Queued) {
         self.lanes.push(lane, queued);
+        self.wake = true;
+    }
+
+    /// A frame of somebody else.
+    fn push_copy(&mut self, lane: Lane, frame: &Bytes, deadline: Option<Instant>, cost: usize, tag: u64) {
+        self.lanes.push_copy(lane, frame, deadline, cost, tag);
         self.wake = true;
     }
 

@@ -26,7 +26,7 @@ use crate::{
         timers::TimerKind,
     },
     time::Instant,
-    wire::{Address, DecodeError, Envelope, Frame, Header, Kind, RawFrame},
+    wire::{Address, DecodeError, Envelope, Frame, Header, Kind, LastRoute, RawFrame},
 };
 
 /// One login of one engine: its counts, its replay window, what it has for the server's application.
@@ -68,6 +68,7 @@ pub struct Session {
     query_bytes: usize,
     /// Blobs to the server's application, if there ever was one.
     pub(super) receiving: Option<Box<Receiving>>,
+    pub(super) last_route: LastRoute,
     pub(super) commands: VecDeque<HubCommand>,
     changes: VecDeque<HubChange>,
 }
@@ -172,6 +173,7 @@ impl Session {
             queries: VecDeque::new(),
             query_bytes: 0,
             receiving: None,
+            last_route: LastRoute::default(),
             commands: VecDeque::new(),
             changes: VecDeque::new(),
         };

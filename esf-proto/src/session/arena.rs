@@ -39,12 +39,12 @@ impl Arena {
     }
 
     /// A whole frame as bytes that may be kept for long.
-    pub(crate) fn copy(&mut self, frame: Bytes) -> Bytes {
+    pub(crate) fn copy(&mut self, frame: &Bytes) -> Bytes {
         if frame.len() >= COPY_BELOW {
-            return frame;
+            return frame.clone();
         }
         let mut chunk = self.chunk_for(frame.len());
-        chunk.extend_from_slice(&frame);
+        chunk.extend_from_slice(frame);
         let kept = chunk.split().freeze();
         self.chunk = Some(chunk);
         kept

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::time::Instant;
 
 /// A count is told after so many frames …
-const COUNT_FRAMES: u32 = 32;
+const COUNT_FRAMES: u32 = 128;
 /// … or so many bytes …
 const COUNT_BYTES: usize = 64 * 1024;
 /// … or so long after the first of them.

@@ -58,16 +58,15 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Puts a frame at the end of a lane.
-    pub fn push(&mut self, lane: Lane, mut queued: Queued) {
+    /// Puts a copy of somebody's frame at the end of a lane, or shares it if it is large.
+    pub fn push_copy(&mut self, lane: Lane, frame: &Bytes, deadline: Option<Instant>, cost: usize, tag: u64) {
         let arena = if lane == Lane::Interactive { &mut self.passing } else { &mut self.windowed };
-        queued.frame = arena.copy(queued.frame);
-        self.note(lane, &queued);
-        self.lane_mut(lane).push_back(queued);
+        let frame = arena.copy(frame);
+        self.push(lane, Queued { frame, deadline, cost, tag });
     }
 
-    /// As [`push`](Self::push), for a frame whose memory is the owner's already: it is not copied.
-    pub fn push_own(&mut self, lane: Lane, queued: Queued) {
+    /// Puts a frame at the end of a lane whose memory is the owner's already.
+    pub fn push(&mut self, lane: Lane, queued: Queued) {
         self.note(lane, &queued);
         self.lane_mut(lane).push_back(queued);
     }
@@ -132,7 +131,7 @@ impl Lanes {
                     if chosen(&queued) {
                         out(name, queued);
                     } else {
-                        queued.frame = arena.copy(queued.frame);
+                        queued.frame = arena.copy(&queued.frame);
                         lane.push_back(queued);
                     }
                 }

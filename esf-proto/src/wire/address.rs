@@ -1,6 +1,11 @@
 //! Addresses, and the envelope that opens every routed frame.
 
-use super::{DecodeError, EncodeError, Kind, codec::Reader, codec::Sink};
+use alloc::boxed::Box;
+
+use super::{
+    DecodeError, EncodeError, Kind,
+    codec::{Measure, Reader, Sink},
+};
 use crate::ids::{DeviceKind, Engine, InstanceId};
 
 /// Where a routed frame goes, or where it came from. Borrows its name from the frame.
@@ -216,6 +221,34 @@ impl Route {
             Nameless::Engine(device, instance) => Address::Engine { user: name()?, device, instance },
             Nameless::Group => Address::Group { group: name()? },
         })
+    }
+}
+
+/// The addresses of the last frame that an engine sent to somebody: those of the next are most often the same bytes, and
+/// then there is nothing to read or to check but the id.
+#[derive(Debug, Default)]
+pub(crate) struct LastRoute {
+    addresses: Box<[u8]>,
+    route: Option<Route>,
+}
+
+impl LastRoute {
+    /// The route of a frame whose payload starts with the same addresses, and what stands behind its envelope.
+    pub(crate) fn of<'a>(&self, payload: &'a [u8]) -> Option<(Route, &'a [u8])> {
+        let route = self.route?;
+        let behind = payload.strip_prefix(&*self.addresses)?;
+        let (id, rest) = behind.split_first_chunk()?;
+        Some((Route { id: u64::from_le_bytes(*id), ..route }, rest))
+    }
+
+    /// Keeps the addresses of a frame with this envelope and payload, which were found good.
+    pub(crate) fn keep(&mut self, envelope: &Envelope<'_>, payload: &[u8]) {
+        let mut len = Measure(0);
+        let measured = envelope.to.write(&mut len).and_then(|()| envelope.from.write(&mut len));
+        if let (Ok(()), Some(addresses)) = (measured, payload.get(..len.0)) {
+            self.addresses = addresses.into();
+            self.route = Some(Route::of(envelope));
+        }
     }
 }
 

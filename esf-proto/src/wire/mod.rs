@@ -33,6 +33,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use address::LastRoute;
 pub use address::{Address, Envelope, Route};
 pub use error::{DecodeError, EncodeError};
 pub use extensions::{Extensions, TAG_ENCRYPTION, TAG_PRIORITY, TAG_SENDER_TIME, TAG_TRACE};

@@ -113,11 +113,11 @@ fn offline_is_told_as_connection_lost_once_it_was_resent() {
 fn acks_that_were_not_counted_go_again_after_a_fresh_login() {
     // Send; AHand; Srv; SHand; BRecv; Count; Handler; BAckHand; BEnd; BLogin: nothing would ever answer A.
     let (mut world, anna, ben) = anna_and_ben();
-    // 32 frames make a count due, which goes out before the acks; nothing more of Ben arrives.
+    // 128 frames make a count due, which goes out before the acks; nothing more of Ben arrives.
     world.link(ben).pass_up = Some(1);
-    let ids: Vec<MessageId> = (0..32).map(|number| certain(&mut world, anna, &number.to_string())).collect();
+    let ids: Vec<MessageId> = (0..128).map(|number| certain(&mut world, anna, &number.to_string())).collect();
     world.run();
-    assert_eq!(world.texts(ben).len(), 32);
+    assert_eq!(world.texts(ben).len(), 128);
     gone_for_a_window(&mut world, ben);
     assert!(ids.iter().all(|id| world.outcome(anna, *id).is_none()), "Ben holds them: they are not lost");
     world.until_online(ben);
@@ -125,7 +125,7 @@ fn acks_that_were_not_counted_go_again_after_a_fresh_login() {
     for id in ids {
         assert_eq!(world.outcome(anna, id), Some(Outcome::Acked));
     }
-    assert_eq!(world.texts(ben).len(), 32);
+    assert_eq!(world.texts(ben).len(), 128);
     assert_eq!(world.session(ben).stats().duplicates, 0);
 }
 

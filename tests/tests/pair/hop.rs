@@ -178,13 +178,13 @@ fn the_server_dies_at_every_place() {
 
 #[test]
 fn many_messages_survive_cuts_at_odd_moments() {
-    // More than the count's 32 frames and the window's bytes are under way when each cut comes.
+    // More than the count's 128 frames and the window's bytes are under way when each cut comes.
     let mut world = World::new();
     let (anna, ben) = (world.join("anna"), world.join("ben"));
     let mut sent = Vec::new();
     for round in 0..20 {
-        for number in 0..50 {
-            let text = format!("{round}/{number}: {}", "x".repeat(number * 40));
+        for number in 0..150 {
+            let text = format!("{round}/{number}: {}", "x".repeat(number * 13));
             world.send(anna, "ben", &text);
             sent.push(text);
         }

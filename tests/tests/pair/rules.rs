@@ -165,27 +165,27 @@ fn nothing_but_a_broadcast_goes_to_a_group() {
 // Counts and resume.
 
 #[test]
-fn the_server_tells_a_count_after_32_frames_64_kib_or_100_ms() {
+fn the_server_tells_a_count_after_128_frames_64_kib_or_100_ms() {
     let mut world = World::new();
     let mut ann = joined(&mut world, "ann", 1);
     let small = ann.plain("nobody", "");
     let len = u32::try_from(small.len()).expect("short");
-    ann.push(&mut world, Bytes::from(small.repeat(31)));
+    ann.push(&mut world, Bytes::from(small.repeat(127)));
     ann.fire(&mut world);
     assert_eq!(counts(&ann.take_received()), []);
     ann.push(&mut world, small.clone());
     ann.fire(&mut world);
-    assert_eq!(counts(&ann.take_received()), [(32, 32 * len)]);
+    assert_eq!(counts(&ann.take_received()), [(128, 128 * len)]);
     let large = ann.plain("nobody", &"x".repeat(64 << 10));
     let large_len = u32::try_from(large.len()).expect("short");
     ann.push(&mut world, large);
     ann.fire(&mut world);
-    assert_eq!(counts(&ann.take_received()), [(33, 32 * len + large_len)]);
+    assert_eq!(counts(&ann.take_received()), [(129, 128 * len + large_len)]);
     ann.push(&mut world, small);
     ann.pass(&mut world, Duration::from_millis(99));
     assert_eq!(counts(&ann.take_received()), []);
     ann.pass(&mut world, Duration::from_millis(1));
-    assert_eq!(counts(&ann.take_received()), [(34, 33 * len + large_len)]);
+    assert_eq!(counts(&ann.take_received()), [(130, 129 * len + large_len)]);
     // A volatile message is not counted; a query is, and takes nothing of the window.
     let volatile = Frame::Send { envelope: ann.envelope("nobody", 0), info_type: 1, body: b"" };
     let volatile = flagged(&volatile, Flags::VOLATILE);
@@ -193,7 +193,7 @@ fn the_server_tells_a_count_after_32_frames_64_kib_or_100_ms() {
     let ask = bytes_of(&Frame::Query { envelope: ann.envelope("nobody", 1), ttl_ms: 1, info_type: 1, body: b"" });
     ann.push(&mut world, ask);
     ann.pass(&mut world, SECOND);
-    assert_eq!(counts(&ann.take_received()), [(35, 33 * len + large_len)]);
+    assert_eq!(counts(&ann.take_received()), [(131, 129 * len + large_len)]);
 }
 
 #[test]

@@ -37,16 +37,16 @@ fn messages_that_are_alike_are_counted_however_the_bytes_are_cut() {
 }
 
 #[test]
-fn a_client_says_what_it_has_after_32_frames() {
+fn a_client_says_what_it_has_after_128_frames() {
     let frame = wire::plain(("anna", 1), "ben", 64);
     let one = from_server(&frame);
     let (mut reader, mut tally) = (EsfReader::default(), Tally::default());
-    assert_eq!(reader.read(&one.repeat(31), &mut tally).unwrap(), one.len() * 31);
-    assert_eq!((tally.messages, tally.answer.len()), (31, 0));
+    assert_eq!(reader.read(&one.repeat(127), &mut tally).unwrap(), one.len() * 127);
+    assert_eq!((tally.messages, tally.answer.len()), (127, 0));
     // The last byte is missing: it is not read yet.
     let torn = one.repeat(2);
     assert_eq!(reader.read(&torn[..torn.len() - 1], &mut tally).unwrap(), one.len());
-    assert_eq!((tally.messages, &tally.answer), (32, &wire::message(&wire::count(32, 32 * frame.len() as u32))));
+    assert_eq!((tally.messages, &tally.answer), (128, &wire::message(&wire::count(128, 128 * frame.len() as u32))));
 }
 
 #[test]

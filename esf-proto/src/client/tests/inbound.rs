@@ -477,14 +477,14 @@ fn a_header_that_is_malformed_closes_the_link() {
 }
 
 #[test]
-fn counts_are_told_after_32_frames_64_kib_or_100_ms() {
+fn counts_are_told_after_128_frames_64_kib_or_100_ms() {
     let mut hand = Hand::online();
-    for _ in 0..31 {
+    for _ in 0..127 {
         hand.give(&[information("x")]);
     }
     assert_eq!(hand.sent_kinds(), []);
     hand.give(&[information("x")]);
-    assert_eq!(hand.sent()[0].decode(), Ok(Frame::Count { received: 32, taken: 0 }));
+    assert_eq!(hand.sent()[0].decode(), Ok(Frame::Count { received: 128, taken: 0 }));
     let large = vec![0; 64 << 10];
     hand.give(&[Frame::Send { envelope: from(BOB, 0), info_type: 1, body: &large }]);
     assert_eq!(hand.sent_kinds(), [Kind::Count]);
