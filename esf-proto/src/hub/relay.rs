@@ -44,8 +44,8 @@ impl<H: Clone> Hub<H> {
                 self.too_slow(party, SlowReceiver { stream, id, session, engine, only }, reach);
                 None
             }
-            HubCommand::SenderGone { stream, id, receivers } => {
-                self.sender_gone(party, stream, id, receivers, reach);
+            HubCommand::SenderGone { stream, id, failure, receivers } => {
+                self.cut(party, stream, id, failure, receivers, reach);
                 None
             }
             HubCommand::Relay { frame, .. } if frame.kind() == Some(Kind::BlobEnd) => {

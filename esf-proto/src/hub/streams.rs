@@ -174,18 +174,6 @@ impl<H: Clone> Hub<H> {
         }
     }
 
-    /// The sender's session is over: whoever receives from it hears it, and keeps what it has for a while.
-    pub(super) fn sender_gone(
-        &self,
-        party: &Party<'_, H>,
-        stream: u64,
-        id: u64,
-        receivers: Vec<Engine>,
-        reach: &impl Reach<H>,
-    ) {
-        self.cut(party, stream, id, Failure::ConnectionLost, receivers, reach);
-    }
-
     /// A receiver made no progress: it is cut out, unless it is the only one and away.
     pub(super) fn too_slow(&self, party: &Party<'_, H>, slow: SlowReceiver, reach: &impl Reach<H>) {
         let SlowReceiver { stream, id, session, engine, only } = slow;
@@ -207,7 +195,7 @@ impl<H: Clone> Hub<H> {
     }
 
     /// Takes a stream from those who receive it, and says why in the server's name.
-    fn cut(
+    pub(super) fn cut(
         &self,
         party: &Party<'_, H>,
         stream: u64,

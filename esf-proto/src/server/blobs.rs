@@ -5,7 +5,8 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use super::{
-    Generation, Outbox, Session, command::HubCommand, outbox::ANSWER, streams::Slow, waiting::CreditViolation,
+    Generation, Outbox, Session, SessionState, command::HubCommand, outbox::ANSWER, streams::Slow,
+    waiting::CreditViolation,
 };
 use crate::{
     close::CloseReason,
@@ -260,23 +261,29 @@ impl Session {
     }
 
     /// The session ends: whoever sends to it, or receives from it, hears of that.
-    pub(super) fn end_streams(&mut self, outbox: &mut Outbox) {
+    pub(super) fn end_streams(&mut self, reason: CloseReason, outbox: &mut Outbox) {
         for (asker, id) in outbox.streams_in.drain() {
             let failure = Failure::ConnectionLost;
             self.commands.push_back(HubCommand::CopyFailed { asker, id, failure, handed_out: true });
         }
         outbox.bulk.release(outbox.bulk.used());
+        let for_good = matches!(reason, CloseReason::LoggedOff | CloseReason::Kicked | CloseReason::PushedOut);
+        let failure = if for_good { Failure::Offline } else { Failure::ConnectionLost };
         for (stream, id, receivers) in outbox.streams_out.drain() {
-            self.commands.push_back(HubCommand::SenderGone { stream, id, receivers });
+            self.commands.push_back(HubCommand::SenderGone { stream, id, failure, receivers });
         }
-        self.receiving = None;
+        if let Some(receiving) = &mut self.receiving {
+            receiving.sender_gone(failure);
+        }
     }
 
     pub(super) fn with_receiving(&mut self, visit: impl FnOnce(&mut Receiving)) {
         let Some(receiving) = &mut self.receiving else { return };
         visit(receiving);
         while let Some(answer) = self.receiving.as_mut().and_then(|receiving| receiving.poll_answer()) {
-            self.answer_blob(&answer);
+            if self.state() != SessionState::Ended {
+                self.answer_blob(&answer);
+            }
         }
     }
 

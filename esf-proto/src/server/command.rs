@@ -56,6 +56,8 @@ pub enum HubCommand {
         stream: u64,
         /// The number of the blob.
         id: u64,
+        /// `ConnectionLost` if the sender may come back, else why it does not.
+        failure: Failure,
         /// Who receives it.
         receivers: Vec<Engine>,
     },

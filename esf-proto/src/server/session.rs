@@ -332,7 +332,7 @@ impl Session {
                 self.copy_lost(queued.frame, Failure::Offline, false);
             }
         }
-        self.end_streams(outbox);
+        self.end_streams(reason, outbox);
         // Messages stay for the application, which takes what was accepted; nobody waits for answers any more.
         for (_, cost) in self.queries.drain(..) {
             self.budget.release(cost);

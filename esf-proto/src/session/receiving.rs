@@ -347,6 +347,14 @@ impl Receiving {
         }
     }
 
+    /// Its only sender is gone: what is under way comes to nothing.
+    pub(crate) fn sender_gone(&mut self, failure: Failure) {
+        while let Some(blob) = self.incoming.iter().find(|incoming| incoming.is_open()).map(|incoming| incoming.blob) {
+            self.over(blob, failure);
+        }
+        self.answers.clear();
+    }
+
     /// Forgets everything: the engine ends.
     pub(crate) fn clear(&mut self) {
         *self = Self { last: self.last, ..Self::default() };

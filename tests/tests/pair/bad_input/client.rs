@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use esf_proto::{
-    client::{Action, Event, Seed, Session, State},
+    client::{Action, BlobEvent, BlobRead, Event, Seed, Session, State, TakeBlob},
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, InstanceId, LinkId, MessageId},
@@ -319,4 +319,40 @@ fn what_a_user_can_send_through_a_server_leaves_the_receiver_as_it_was() {
     let told = scene.world.send_certainly(scene.others.ben, "ann", "me too");
     scene.world.run();
     assert_eq!(scene.world.outcome(scene.others.ben, told), Some(Outcome::Acked));
+}
+
+#[test]
+fn fragments_and_credits_that_bring_nothing_are_counted() {
+    let mut client = AtTheMercy::new();
+    let offer =
+        Frame::BlobOffer { envelope: Envelope::new(ANN, BEN, 1), stream: 5, total: None, info_type: 1, name: "" };
+    client.session.handle_message(NOW, LINK, bytes_of(&offer));
+    let Some(Event::Blob(BlobEvent::Offered(offered))) =
+        std::iter::from_fn(|| client.session.poll_event()).find(|event| matches!(event, Event::Blob(_)))
+    else {
+        panic!("an offer");
+    };
+    let piece = |stream, offset, len| bytes_of(&Frame::Fragment { stream, offset, last: false, data: &vec![7; len] });
+    client.bears("before it is taken", piece(5, 0, 10), "fragments_ignored");
+    client.session.accept_blob(NOW, offered.blob, TakeBlob::Stream);
+    client.drain();
+    let ignored = [
+        ("unknown stream", piece(6, 0, 10)),
+        ("beyond a gap", piece(5, 1, 10)),
+        ("empty", piece(5, 0, 0)),
+        ("over 16 KiB", piece(5, 0, 16 * 1024 + 1)),
+        ("at the end of numbers", piece(5, u64::MAX, 10)),
+    ];
+    for (what, bytes) in ignored {
+        client.bears(what, bytes, "fragments_ignored");
+    }
+    client.give(piece(5, 0, 10));
+    assert_eq!(client.session.read_blob(NOW, offered.blob), BlobRead::Data(vec![7; 10].into()));
+    client.bears("again", piece(5, 0, 10), "fragments_ignored");
+    for at in 0..16 {
+        client.give(piece(5, 10 + at * 16 * 1024, 16 * 1024 - usize::from(at == 15) * 10));
+    }
+    assert_eq!(client.session.blob_bytes(), 256 * 1024 - 10);
+    client.bears("past the window", piece(5, 256 * 1024, 10), "fragments_ignored");
+    client.bears("a credit for no stream", bytes_of(&Frame::Credit { stream: 5, offset: 0 }), "credits_ignored");
 }

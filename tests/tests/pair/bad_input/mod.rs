@@ -1,5 +1,6 @@
 //! What bad input gets: every row of the table in docs/PROTOCOL.md, with two bystanders whose links must stay up.
 
+mod blobs;
 mod client;
 mod frames;
 mod garbage;
