@@ -95,6 +95,7 @@ fn ask(prompt: &str) -> Result<Password, Exit> {
     match line {
         Some(Ok(line)) => Password::new(line.into_bytes()),
         Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(unusable(PasswordError::NotUtf8)),
+        Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Err(Exit::interrupted()),
         Some(Err(error)) => Err(Exit::new(Code::Usage, format!("the password cannot be asked for: {error}"))),
         None => Err(Exit::new(
             Code::Usage,
