@@ -1,5 +1,6 @@
 //! The client against frames made by hand, under virtual time.
 
+mod blobs;
 mod closing;
 mod commands;
 mod harness;
