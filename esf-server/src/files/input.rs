@@ -146,3 +146,6 @@ fn read_all(mut input: impl Read, tell: &mpsc::Sender<io::Result<Bytes>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
