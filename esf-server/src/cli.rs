@@ -148,6 +148,9 @@ pub(crate) struct Login {
     pub(crate) device: DeviceKind,
     #[command(flatten)]
     pub(crate) password: PasswordArgs,
+    /// Log in with the token in this file instead of a password; ESF_TOKEN has the token itself
+    #[arg(long, env = "ESF_TOKEN_FILE", value_name = "FILE", conflicts_with = "password_stdin")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

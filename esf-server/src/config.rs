@@ -22,6 +22,7 @@ use std::{
 
 use serde::Deserialize as _;
 
+pub(crate) use self::units::Time;
 pub(crate) use self::{
     checks::open_to_strangers,
     flags::Given,

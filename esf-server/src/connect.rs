@@ -18,6 +18,9 @@ use crate::{
 /// How long work that was stopped has to take back what it had under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// The longest token that fits into a login frame beside the rest of it.
+const LONGEST_TOKEN: usize = 6 * 1024;
+
 /// Logs in for one thing, does it, and logs off. Takes no messages, so that it does not push out a listener.
 pub(crate) async fn once<T>(login: &Login, work: impl AsyncFnOnce(&Client) -> Result<T, Exit>) -> Result<T, Exit> {
     let mut signals = Signals::new()?;
@@ -47,16 +50,22 @@ pub(crate) async fn log_in(
     signals: &mut Signals,
     finish: impl Fn(ClientBuilder) -> ClientBuilder,
 ) -> Result<Client, Exit> {
-    let mut password = login.password.given()?;
+    let token = token(login)?;
+    let mut password = if token.is_none() { login.password.given()? } else { None };
     loop {
-        let client = finish(client(login, takes_messages, password.as_ref()));
+        let credential = match (&token, &password) {
+            (Some(token), _) => token.clone(),
+            (None, Some(password)) => of_password(password),
+            (None, None) => Credential::NONE,
+        };
+        let client = finish(client(login, takes_messages, credential));
         let connected = tokio::select! {
             connected = client.connect() => connected,
             () = signals.next() => return Err(Exit::interrupted()),
         };
         match connected {
             Ok(client) => return Ok(client),
-            Err(ConnectError::Refused { code: LoginCode::Failed, .. }) if password.is_none() && can_ask() => {
+            Err(ConnectError::Refused { code: LoginCode::Failed, .. }) if token.is_none() && password.is_none() && can_ask() => {
                 password = Some(ask(login, signals).await?);
             }
             Err(error) => return Err(Exit::of_connect(&error)),
@@ -83,15 +92,34 @@ async fn ask(login: &Login, signals: &mut Signals) -> Result<Password, Exit> {
     }
 }
 
-fn client(login: &Login, takes_messages: bool, password: Option<&Password>) -> ClientBuilder {
+fn client(login: &Login, takes_messages: bool, credential: Credential) -> ClientBuilder {
     let mut config = Config::new(login.user.clone());
     config.device = login.device;
     config.takes_messages = takes_messages;
-    if let Some(password) = password {
-        let bytes = Bytes::copy_from_slice(password.bytes());
-        config.credential = Credential { kind: CredentialKind::Password, bytes };
-    }
+    config.credential = credential;
     esf_tokio::client(&login.url, config)
+}
+
+fn of_password(password: &Password) -> Credential {
+    Credential { kind: CredentialKind::Password, bytes: Bytes::copy_from_slice(password.bytes()) }
+}
+
+/// The token that was given with the command: in a file, or in the environment.
+fn token(login: &Login) -> Result<Option<Credential>, Exit> {
+    let token = match &login.token_file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Exit::new(Code::Usage, format!("{} cannot be read: {error}", path.display())))?,
+        None => match std::env::var("ESF_TOKEN") {
+            Ok(token) => token,
+            Err(_) => return Ok(None),
+        },
+    };
+    let token = token.trim();
+    if token.is_empty() || token.len() > LONGEST_TOKEN {
+        let reason = format!("the token has {} bytes; it can have 1 to {LONGEST_TOKEN}", token.len());
+        return Err(Exit::new(Code::Usage, reason));
+    }
+    Ok(Some(Credential { kind: CredentialKind::Token, bytes: Bytes::copy_from_slice(token.as_bytes()) }))
 }
 
 /// Logs off, which takes a few seconds if the server does not answer; a signal cuts that short. Whoever was logged off by

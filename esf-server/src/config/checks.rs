@@ -7,7 +7,7 @@ use super::{
     settings::ProxyHeader,
     units::{Size, Time},
 };
-use crate::cli::DEFAULT_ADDRESS;
+use crate::{auth::settings::Method, cli::DEFAULT_ADDRESS};
 
 /// Refuses the first that cannot be.
 pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), Problem> {
@@ -28,7 +28,32 @@ pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), Problem>
         let reason = "no proxy is trusted, so nobody reads this header; name the proxies, or leave it out";
         return Err(of(layers, "proxy_header", "trusted_proxies", reason));
     }
+    check_auth(settings, layers)?;
     check_protocol(settings, layers)
+}
+
+fn check_auth(settings: &Settings, layers: &Layers) -> Result<(), Problem> {
+    let auth = &settings.auth;
+    let missing = |path: &str, reason: &str| Err(of(layers, path, "auth.method", reason));
+    if settings.open && auth.method != Method::Accounts {
+        return missing("open", "an open server asks nobody who may log in; leave out one of the two");
+    }
+    match auth.method {
+        Method::Token if !auth.token.has_key() => {
+            missing("auth.method", "tokens need a key: set jwks, hs256_secret, eddsa_key or rs256_key in [auth.token]")
+        }
+        Method::Token if auth.token.audience.is_none() => {
+            missing("auth.method", "tokens need an audience: set audience in [auth.token]")
+        }
+        Method::Http => match &auth.http.url {
+            None => missing("auth.method", "somebody has to be asked: set url in [auth.http]"),
+            Some(url) if !url.starts_with("http://") => {
+                missing("auth.http.url", "it has to begin with http://; for https let a local proxy speak TLS")
+            }
+            Some(_) => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 fn check_protocol(settings: &Settings, layers: &Layers) -> Result<(), Problem> {

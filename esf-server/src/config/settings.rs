@@ -6,6 +6,8 @@
 use esf_tokio::{Admission, ForwardedHeader, ServerConfig, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::auth::settings::Auth;
+
 use super::{
     units::{Size, Time},
     values::{Directory, Level, Listen, Name, Range},
@@ -22,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<Range>,
     pub(crate) proxy_header: ProxyHeader,
     pub(crate) log: Log,
+    pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) protocol: Protocol,
 }
@@ -30,7 +33,9 @@ impl Settings {
     /// Whether a running server takes a new value of this key.
     pub(crate) fn takes_at_once(path: &str) -> bool {
         let keys = ["admins", "allow_origins", "trusted_proxies", "proxy_header", "log.level"];
-        keys.contains(&path) || path.starts_with("limits.")
+        // Another method is for the next start; its keys and rules are not.
+        let of_method = ["auth.token.", "auth.http."].iter().any(|table| path.starts_with(table));
+        keys.contains(&path) || path.starts_with("limits.") || of_method
     }
 
     pub(crate) fn admins(&self) -> impl Iterator<Item = UserId> {
