@@ -65,7 +65,9 @@ pub(crate) async fn log_in(
         };
         match connected {
             Ok(client) => return Ok(client),
-            Err(ConnectError::Refused { code: LoginCode::Failed, .. }) if token.is_none() && password.is_none() && can_ask() => {
+            Err(ConnectError::Refused { code: LoginCode::Failed, .. })
+                if token.is_none() && password.is_none() && can_ask() =>
+            {
                 password = Some(ask(login, signals).await?);
             }
             Err(error) => return Err(Exit::of_connect(&error)),

@@ -109,7 +109,8 @@ impl Asker {
         let url = settings.url.clone().ok_or("auth.http.url is missing: whom to ask about logins")?;
         let bearer = match &settings.secret {
             Some(path) => {
-                let secret = String::from_utf8(secret(path)?).map_err(|_| format!("the secret in {path} is no text"))?;
+                let secret =
+                    String::from_utf8(secret(path)?).map_err(|_| format!("the secret in {path} is no text"))?;
                 Some(format!("Bearer {secret}"))
             }
             None => None,

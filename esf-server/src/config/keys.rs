@@ -13,8 +13,7 @@ pub(crate) const EXAMPLE: &str = include_str!("../../esf.example.toml");
 pub(super) const PREFIX: &str = "ESF_";
 
 /// Variables that are no settings of the server.
-const OTHER_VARIABLES: [&str; 6] =
-    ["ESF_CONFIG", "ESF_PASSWORD", "ESF_TOKEN", "ESF_TOKEN_FILE", "ESF_URL", "ESF_USER"];
+const OTHER_VARIABLES: [&str; 6] = ["ESF_CONFIG", "ESF_PASSWORD", "ESF_TOKEN", "ESF_TOKEN_FILE", "ESF_URL", "ESF_USER"];
 
 /// Flags that are named otherwise than their key.
 const SHORT: [(&str, &str); 4] = [

@@ -33,7 +33,7 @@ impl<'de> Reader<'de> {
     }
 
     /// The text of a variable, flag, or element of a variable's list.
-    const fn untyped(self) -> Option<&'de str> {
+    fn untyped(self) -> Option<&'de str> {
         match self.0 {
             What::Text(text) => Some(text),
             What::Value(Value::Untyped(text)) => Some(text.as_str()),

@@ -12,3 +12,4 @@ mod people;
 mod reconnect;
 mod serve;
 mod talk;
+mod tokens;

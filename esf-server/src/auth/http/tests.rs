@@ -46,7 +46,8 @@ fn login(interactive: bool) -> LoginRequest {
 }
 
 fn asking(url: String) -> Endpoint {
-    let settings = HttpSettings { url: Some(url), timeout: Time(Duration::from_millis(500)), ..HttpSettings::default() };
+    let settings =
+        HttpSettings { url: Some(url), timeout: Time(Duration::from_millis(500)), ..HttpSettings::default() };
     Endpoint::new(&settings, Admins::default()).unwrap()
 }
 
@@ -82,8 +83,7 @@ fn a_secret_is_brought_along() {
     let path = std::env::temp_dir().join(format!("esf-endpoint-{}", std::process::id()));
     std::fs::write(&path, "a long enough secret\n").unwrap();
     let (url, served) = endpoint(|| reply("200 OK", r#"{"allow": true}"#));
-    let settings =
-        HttpSettings { url: Some(url), secret: Some(path.display().to_string()), ..HttpSettings::default() };
+    let settings = HttpSettings { url: Some(url), secret: Some(path.display().to_string()), ..HttpSettings::default() };
     let endpoint = Endpoint::new(&settings, Admins::default()).unwrap();
     assert_eq!(decide(&endpoint, login(true)), Decision::accept());
     assert!(served.join().unwrap().contains("authorization: Bearer a long enough secret\r\n"));

@@ -46,6 +46,7 @@ fn good() -> Value {
     json!({"sub": "anna", "aud": "esf", "exp": now() + 600})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is made for the call")]
 fn with(change: Value) -> Value {
     let mut claims = good();
     for (name, value) in change.as_object().unwrap() {
@@ -200,7 +201,9 @@ fn keys_that_cannot_be_read_say_which_and_why() {
     assert!(problem(TokenSettings { hs256_secret: short.path(), ..base() }).contains("5 bytes"));
     assert!(problem(TokenSettings { jwks: nonsense.path(), ..base() }).contains("no JWK set"));
     assert!(problem(TokenSettings { eddsa_key: nonsense.path(), ..base() }).contains("Ed25519"));
-    assert!(problem(TokenSettings { rs256_key: Some("/nowhere".into()), ..base() }).contains("/nowhere cannot be read"));
+    assert!(
+        problem(TokenSettings { rs256_key: Some("/nowhere".into()), ..base() }).contains("/nowhere cannot be read")
+    );
 }
 
 #[test]
