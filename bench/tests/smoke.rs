@@ -65,7 +65,7 @@ fn idle_connections_are_measured() {
 
 #[test]
 fn a_storm_is_measured() {
-    run("storm", &["storm/5/open"]);
+    run("storm", &["storm/open/5"]);
 }
 
 #[test]
