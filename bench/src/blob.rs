@@ -1,24 +1,32 @@
-//! Blobs from client to client: how fast, and what they leave in the server's memory.
+//! Blobs from client to client: how fast, what they do to small messages, and what they leave in the server's memory.
+
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use crate::{
     Plan, Problem,
+    latency::{LatencyOutcome, LatencySpec},
     limits::Limit,
     load::{BlobOutcome, BlobSpec},
-    process::resident,
+    process::{LOAD_CORE, pinned, resident},
     report::{Report, Row, median},
     subject::{Subject, load},
 };
 
 /// What the server's memory is looked at after, first.
 const SMALL: u64 = 100 << 20;
+/// The line: bits a second, and milliseconds from one end to the other, of which a round trip takes two.
+const BANDWIDTH: u64 = 200_000_000;
+const DELAY_MS: u64 = 5;
 
-/// Throughput beside raw TCP, and memory after much.
+/// Throughput beside raw TCP, latency beside a blob, and memory after much.
 ///
 /// # Errors
 /// A server or the generator fails.
 pub fn run(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
     throughput(plan, report)?;
-    memory(plan, report)
+    memory(plan, report)?;
+    beside(plan, report)?;
+    over_a_line(plan, report)
 }
 
 fn throughput(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
@@ -81,4 +89,72 @@ fn memory(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
         return Err(format!("{} of {} bytes arrived", outcome.bytes, plan.large_blob).into());
     }
     Ok(())
+}
+
+/// Small messages beside a blob on the loopback.
+fn beside(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
+    let runs = latencies(plan, None, true)?;
+    let of = |what: fn(&LatencyOutcome) -> f64| median(&runs.iter().map(what).collect::<Vec<_>>());
+    let other = of(|outcome| outcome.other);
+    report.results.push(Row::new("blob/other-connection-p99", other, "us"));
+    report.results.push(Row::new("blob/same-connection-p99", of(|outcome| outcome.same), "us").beside(other));
+    report.results.push(Row::new("blob/library-clients", of(|outcome| outcome.blob) / 1e6, "MB/s"));
+    Ok(())
+}
+
+/// The same over a line that is slower than the server.
+fn over_a_line(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
+    let quiet = latencies(plan, Some(BANDWIDTH), false)?;
+    let busy = latencies(plan, Some(BANDWIDTH), true)?;
+    let of =
+        |runs: &[LatencyOutcome], what: fn(&LatencyOutcome) -> f64| median(&runs.iter().map(what).collect::<Vec<_>>());
+    let (quiet_p99, busy_p99) = (of(&quiet, |outcome| outcome.same), of(&busy, |outcome| outcome.same));
+    report.results.push(Row::new("blob/link-quiet-p99", quiet_p99, "us"));
+    report.results.push(Row::new("blob/link-p99", busy_p99, "us"));
+    report.results.push(Row::new("blob/link-p99-above-quiet", busy_p99 - quiet_p99, "us"));
+    let line = BANDWIDTH as f64 / 8e6;
+    report.results.push(Row::new("blob/link-throughput", of(&busy, |outcome| outcome.blob) / 1e6, "MB/s").beside(line));
+    report.notes.push(format!(
+        "blob/link: both clients behind lines of {} Mbit/s and {} ms there and back, made by a proxy with socket buffers \
+         of 16 KiB",
+        BANDWIDTH / 1_000_000,
+        2 * DELAY_MS
+    ));
+    Ok(())
+}
+
+fn latencies(plan: &Plan, bandwidth: Option<u64>, blob: bool) -> Result<Vec<LatencyOutcome>, Problem> {
+    let mut outcomes = Vec::new();
+    for run in 0..plan.runs {
+        let subject = Subject::esf(plan)?;
+        let line = bandwidth.map(|bandwidth| line(subject.address, bandwidth)).transpose()?;
+        let address = line.as_ref().map_or(subject.address, |line| line.address);
+        let spec = LatencySpec { address, blob, warm_up: plan.warm_up, measure: plan.measure };
+        let outcome: LatencyOutcome = load("load-latency", &spec)?;
+        eprintln!(
+            "run {} of {}: {}{}: p99 {:.0} us on the same connection (median {:.0}), {:.0} us on others, blob {:.1} MB/s",
+            run + 1,
+            plan.runs,
+            if blob { "with a blob" } else { "quiet" },
+            if bandwidth.is_some() { " over a line" } else { "" },
+            outcome.same,
+            outcome.same_median,
+            outcome.other,
+            outcome.blob / 1e6,
+        );
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+fn line(target: SocketAddr, bandwidth: u64) -> Result<Subject, Problem> {
+    let mut command: Command = pinned(LOAD_CORE, std::env::current_exe()?);
+    command.arg("line").arg(bandwidth.to_string()).arg(DELAY_MS.to_string()).arg(target.to_string());
+    Subject::start(&mut command, "listening on ")
+}
+
+/// What one direction of the line is.
+#[must_use]
+pub fn line_of(bandwidth: u64, delay_ms: u64) -> crate::link::Line {
+    crate::link::Line { bandwidth, delay: Duration::from_millis(delay_ms) }
 }

@@ -8,7 +8,9 @@
 pub mod blob;
 pub mod core_path;
 pub mod idle;
+pub mod latency;
 pub mod limits;
+pub mod link;
 pub mod load;
 pub mod machine;
 pub mod page;

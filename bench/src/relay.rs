@@ -13,6 +13,8 @@ use crate::{
 /// ones it is its small buffers that bound it.
 const HONEST: f64 = 0.4;
 const SMALL: usize = 64;
+/// Where neither side has had this part of its core, somebody else had it: both are never idle together.
+const ALONE: f64 = 0.8;
 
 /// One thing that is measured.
 struct Measured {
@@ -139,6 +141,13 @@ fn judge(all: &[Measured], report: &mut Report) {
     for measured in all {
         let cost = |of: fn(&Outcome) -> u64| measured.outcomes.iter().map(of).sum::<u64>();
         let (server, load) = (cost(|outcome| outcome.server_cpu_ns), cost(|outcome| outcome.load_cpu_ns));
+        let time: f64 = measured.outcomes.iter().map(|outcome| outcome.seconds * 1e9).sum();
+        if (server as f64) < time * ALONE && (load as f64) < time * ALONE {
+            let part = server as f64 / time * 100.0;
+            report
+                .notes
+                .push(format!("{}: the server had {part:.0} % of its core, others had the rest", measured.name));
+        }
         if load > server {
             let said = format!(
                 "{}: the generator's core was the busier one ({:.0} ms against {:.0} ms of the server)",

@@ -70,5 +70,14 @@ fn a_storm_is_measured() {
 
 #[test]
 fn blobs_are_measured() {
-    run("blob", &["blob/raw-relay", "blob/throughput", "blob/resident-1000000B-above-100MB"]);
+    run(
+        "blob",
+        &[
+            "blob/raw-relay",
+            "blob/throughput",
+            "blob/resident-1000000B-above-100MB",
+            "blob/same-connection-p99",
+            "blob/link-p99-above-quiet",
+        ],
+    );
 }

@@ -6,8 +6,8 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
-    Plan, Problem, blob, core_path, idle, limits, load, machine, page, process, query, relay, report::Report, storm,
-    subject::Library,
+    Plan, Problem, blob, core_path, idle, latency, limits, link, load, machine, page, process, query, relay,
+    report::Report, storm, subject::Library,
 };
 use esf_tokio::{Context, Handlers};
 
@@ -52,6 +52,11 @@ enum Command {
     LoadIdle { spec: String },
     #[command(hide = true)]
     LoadBlob { spec: String },
+    #[command(hide = true)]
+    LoadLatency { spec: String },
+    /// A slow line (started by `run`)
+    #[command(hide = true)]
+    Line { bandwidth: u64, delay_ms: u64, target: SocketAddr },
     #[command(hide = true)]
     LoadStorm { spec: String },
 }
@@ -130,6 +135,10 @@ fn main() -> ExitCode {
         Command::LoadQueries { spec } => answer(&spec, load::run_queries),
         Command::LoadIdle { spec } => idle_clients(&spec),
         Command::LoadBlob { spec } => answer(&spec, load::run_blob),
+        Command::LoadLatency { spec } => latencies(&spec),
+        Command::Line { bandwidth, delay_ms, target } => {
+            on_tokio(link::serve(blob::line_of(bandwidth, delay_ms), target, tell))
+        }
         Command::LoadStorm { spec } => storm_clients(&spec),
     };
     ended.unwrap_or_else(|problem| {
@@ -257,4 +266,12 @@ fn idle_clients(spec: &str) -> Result<ExitCode, Problem> {
 fn storm_clients(spec: &str) -> Result<ExitCode, Problem> {
     let spec = serde_json::from_str(spec)?;
     on_tokio(storm::clients(&spec, |word| println!("{word}")))
+}
+
+fn latencies(spec: &str) -> Result<ExitCode, Problem> {
+    let spec = serde_json::from_str(spec)?;
+    on_tokio(async move {
+        println!("{}", serde_json::to_string(&latency::run(spec).await?)?);
+        Ok(())
+    })
 }
