@@ -20,6 +20,7 @@ pub mod process;
 pub mod query;
 pub mod relay;
 pub mod report;
+pub mod soak;
 pub mod storm;
 pub mod subject;
 pub mod wire;

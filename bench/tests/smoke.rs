@@ -81,3 +81,11 @@ fn blobs_are_measured() {
         ],
     );
 }
+
+#[test]
+fn a_soak_tells_how_memory_goes_and_that_nobody_was_let_down() {
+    let told = Command::new(env!("CARGO_BIN_EXE_esf-bench")).args(["soak", "--minutes", "0.05"]).output().unwrap();
+    let text = String::from_utf8_lossy(&told.stdout);
+    assert!(told.status.success(), "{text}{}", String::from_utf8_lossy(&told.stderr));
+    assert!(text.contains("each once and in order") && text.contains("too short to say"), "{text}");
+}

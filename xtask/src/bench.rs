@@ -11,7 +11,20 @@ use crate::{End, Problem};
 /// What esf-bench exits with when its numbers must not be used.
 const INVALID: i32 = 2;
 
+/// Measures: `cargo xtask bench`.
 pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result<End, Problem> {
+    match words {
+        ["page", ..] => esf_bench(workspace, words, false),
+        _ => esf_bench(workspace, &[&["run"], words].concat(), true),
+    }
+}
+
+/// Soaks: `cargo xtask soak`.
+pub(crate) fn soak(workspace: &Workspace, words: &[&str]) -> Result<End, Problem> {
+    esf_bench(workspace, &[&["soak"], words].concat(), true)
+}
+
+fn esf_bench(workspace: &Workspace, words: &[&str], with_server: bool) -> Result<End, Problem> {
     let mut build = cargo();
     build.args(["build", "--release", "--locked", "-p", "esf-server", "-p", "esf-bench"]).current_dir(&workspace.root);
     if !build.status()?.success() {
@@ -19,10 +32,9 @@ pub(crate) fn run(workspace: &Workspace, words: &[&str]) -> Result<End, Problem>
     }
     let programs = target(&workspace.root)?.join("release");
     let mut bench = std::process::Command::new(programs.join("esf-bench"));
-    if let ["page", ..] = words {
-        bench.args(words);
-    } else {
-        bench.arg("run").args(words).arg("--esf").arg(programs.join("esf"));
+    bench.args(words);
+    if with_server {
+        bench.arg("--esf").arg(programs.join("esf"));
     }
     Ok(end(bench.status()?))
 }

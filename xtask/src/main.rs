@@ -30,6 +30,7 @@ The chores of the project:
   cargo xtask protocol               write the state machines into docs/PROTOCOL.md, as the code has them
   cargo xtask bench [WHAT]           measure micro, relay, query, idle, blob, storm or all, beside the machine's limits
                                      (--json FILE, --peers, --runs N, --write, --help)
+  cargo xtask soak [--minutes N]     treat a server badly for a long time: its memory must plateau, and nobody else notice
   cargo xtask bench page FILE…       write the tables and the plot of docs/PERFORMANCE.md from what --json wrote
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         ["features", "--list-tests"] => list_tests(),
         ["features", "--missing"] => missing_rows(),
         ["protocol"] => Workspace::load().and_then(|workspace| protocol::write(&workspace)),
+        ["soak", words @ ..] => Workspace::load().and_then(|workspace| bench::soak(&workspace, words)),
         ["bench", words @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, words)),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
         ["no-std"] => Workspace::load().and_then(|workspace| toolchains::no_std(&workspace)),

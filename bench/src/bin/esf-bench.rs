@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
     Plan, Problem, blob, core_path, idle, latency, limits, link, load, machine, page, process, query, relay,
-    report::Report, storm, subject::Library,
+    report::Report, soak, storm, subject::Library,
 };
 use esf_tokio::{Context, Handlers};
 
@@ -33,6 +33,8 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Treats a server badly for a long time, and fails if its memory does not plateau or two who behave are let down
+    Soak(SoakArgs),
     /// A small server of the library (started by `run`)
     #[command(hide = true)]
     Serve {
@@ -114,6 +116,19 @@ struct Run {
     no_instructions: bool,
 }
 
+#[derive(Debug, Args)]
+struct SoakArgs {
+    /// For how many minutes; memory is judged from 4 minutes on
+    #[arg(long, default_value_t = 20.0)]
+    minutes: f64,
+    /// Of all choices
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The `esf` binary; without it a server of the same library
+    #[arg(long, value_name = "FILE")]
+    esf: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Bench {
     Micro,
@@ -128,6 +143,7 @@ enum Bench {
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(run) => measure(&run),
+        Command::Soak(args) => soaked(args),
         Command::Page { files } => page_of(&files),
         Command::Serve { kind, address } => on_tokio(serve(kind, &address)),
         Command::Limit { kind } => on_tokio(limits::serve(kind, tell)),
@@ -201,6 +217,12 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         println!("written: {}", page::write(ROOT.as_ref(), &[report.clone()])?.display());
     }
     Ok(if report.invalid.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn soaked(args: SoakArgs) -> Result<ExitCode, Problem> {
+    let length = Duration::try_from_secs_f64(args.minutes * 60.0)?;
+    soak::run(&soak::Soak { length, seed: args.seed, esf: args.esf }, |line| println!("{line}"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn page_of(files: &[PathBuf]) -> Result<ExitCode, Problem> {
