@@ -4,6 +4,7 @@ use std::{
     io::{ErrorKind, Read as _},
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -23,6 +24,8 @@ const FRAMES_A_TURN: usize = 256;
 const BYTES_A_TURN: usize = 256 * 1024;
 /// Turns at once, when a timer is due right after a turn.
 const TURNS_A_POLL: usize = 4;
+/// How long after a large message its memory is kept for another.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
 /// A link that runs: reads all that is ready, hands it to the endpoint, feeds all that the endpoint has, flushes once.
 pub(crate) struct Link<E> {
@@ -31,6 +34,8 @@ pub(crate) struct Link<E> {
     runtime: Arc<dyn Runtime>,
     alarm: Alarm,
     drain: Drain,
+    /// When the memory of large messages is given back, if no other follows.
+    shrink_at: Option<Instant>,
     reading: Reading,
     /// How far the stream was when the endpoint last heard in the middle of a turn that all is flushed.
     told_flushed: Option<u64>,
@@ -91,6 +96,7 @@ impl<E: Endpoint> Link<E> {
             runtime,
             alarm,
             drain: Drain::default(),
+            shrink_at: None,
             reading: Reading::Open,
             told_flushed: None,
             batch,
@@ -103,7 +109,9 @@ impl<E: Endpoint> Link<E> {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
-        self.socket.stream_mut().set_waker(cx.waker());
+        if let Some(stream) = self.socket.stream_mut() {
+            stream.set_waker(cx.waker());
+        }
         for _ in 0..TURNS_A_POLL {
             self.endpoint.register(cx.waker());
             let now = self.runtime.now();
@@ -130,8 +138,20 @@ impl<E: Endpoint> Link<E> {
         }
         match self.hand_out(now)? {
             Next::Wait(_) if more => Ok(Next::Again),
-            next => Ok(next),
+            Next::Wait(at) => Ok(Next::Wait([at, self.plan_shrink(now)].into_iter().flatten().min())),
+            Next::Again => Ok(Next::Again),
         }
+    }
+
+    /// Gives the memory of large messages back a while after the last of them; says when that is.
+    fn plan_shrink(&mut self, now: Instant) -> Option<Instant> {
+        if self.socket.take_grew() {
+            self.shrink_at = Some(now + SHRINK_AFTER);
+        } else if self.shrink_at.is_some_and(|at| at <= now) {
+            self.shrink_at = None;
+            self.socket.shrink();
+        }
+        self.shrink_at
     }
 
     /// Hands in what is ready; whether there may be more.
@@ -153,12 +173,14 @@ impl<E: Endpoint> Link<E> {
                     }
                     Err(SocketError::Ended) => return Err(self.end(false, None)),
                 },
-                Reading::Discarding => match self.socket.stream_mut().read(&mut [0; 4096]) {
-                    Ok(0) => return Err(self.end(false, None)),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                    Err(_) => return Err(self.end(false, None)),
-                },
+                Reading::Discarding => {
+                    match self.socket.stream_mut().map_or(Ok(0), |stream| stream.read(&mut [0; 4096])) {
+                        Ok(0) => return Err(self.end(false, None)),
+                        Ok(_) => {}
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                        Err(_) => return Err(self.end(false, None)),
+                    }
+                }
                 Reading::Closed(_) => return Ok(false),
             }
             if self.socket.transport().read >= stop {

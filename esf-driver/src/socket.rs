@@ -27,6 +27,18 @@ pub struct Socket<T> {
     /// The stream took less than was fed; nothing more is fed until a flush went through.
     blocked: bool,
     unflushed: bool,
+    role: Role,
+    /// Bytes that were read before the WebSocket began.
+    ahead: u64,
+    /// Bytes of what was read that are accounted for: the whole messages that came out. A
+    /// message is counted as its shortest form, so this is never more than what was used up.
+    accounted: u64,
+    /// A message larger than the buffers went through: they are larger now, and stay so.
+    grown: bool,
+    /// One did since somebody asked.
+    grew: bool,
+    /// A close was said or heard, or something broke: the WebSocket must not be built anew.
+    closing: bool,
 }
 
 /// What came in.
@@ -59,10 +71,22 @@ pub enum SocketError {
 impl<T: Read + Write> Socket<T> {
     /// Speaks WebSocket over `stream`, on which the HTTP part is done and of which `read_ahead` was read already.
     pub fn new(stream: T, read_ahead: Vec<u8>, role: Role, max_message: usize) -> Self {
-        let mut config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
+        let mut config = buffers();
         limit(&mut config, max_message);
+        let ahead = read_ahead.len() as u64;
         let websocket = WebSocket::from_partially_read(Metered::new(stream), read_ahead, role, Some(config));
-        Self { websocket, max_message, blocked: false, unflushed: false }
+        Self {
+            websocket,
+            max_message,
+            blocked: false,
+            unflushed: false,
+            role,
+            ahead,
+            accounted: 0,
+            grown: false,
+            grew: false,
+            closing: false,
+        }
     }
 
     /// Sets the largest message that is accepted, in bytes.
@@ -78,7 +102,13 @@ impl<T: Read + Write> Socket<T> {
     /// # Errors
     /// [`SocketError`] is the last word.
     pub fn read(&mut self) -> Result<Option<Incoming>, SocketError> {
-        match self.websocket.read() {
+        let read = self.websocket.read();
+        match &read {
+            Ok(message) => self.account(message),
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.closing = true,
+        }
+        match read {
             Ok(Message::Binary(message)) => Ok(Some(Incoming::Message(message))),
             Ok(Message::Text(_)) => Ok(Some(Incoming::Text)),
             Ok(Message::Ping(_)) => {
@@ -166,13 +196,56 @@ impl<T: Read + Write> Socket<T> {
         Transport { read: stream.bytes_read(), written: stream.bytes_written(), unflushed: self.unflushed }
     }
 
-    /// The stream itself, for what is below the WebSocket.
-    pub fn stream_mut(&mut self) -> &mut T {
+    /// The stream itself, for what is below the WebSocket; it is always there.
+    pub fn stream_mut(&mut self) -> Option<&mut T> {
         self.websocket.get_mut().stream_mut()
+    }
+
+    /// Whether a large message went through since the last call, so that the buffers may be given back later.
+    pub fn take_grew(&mut self) -> bool {
+        std::mem::take(&mut self.grew)
+    }
+
+    /// Gives the memory back that large messages took: tungstenite's buffers never shrink, so the WebSocket is built anew.
+    /// Only at a server, and only while nothing is in them in either direction; else nothing happens.
+    pub fn shrink(&mut self) {
+        // All that was read came out as whole messages, so nothing waits inside, not even half of a frame. That holds
+        // with the masks of clients only: without them two fragments may be shorter than the one frame that is counted.
+        let read = self.websocket.get_ref().bytes_read() + self.ahead;
+        let empty = self.role == Role::Server && read == self.accounted && !self.unflushed && !self.blocked;
+        if !self.grown || self.closing || !empty {
+            return;
+        }
+        let mut config = buffers();
+        limit(&mut config, self.max_message);
+        let stream = self.websocket.get_mut().take();
+        self.websocket = WebSocket::from_raw_socket(stream, self.role, Some(config));
+        self.grown = false;
+    }
+
+    /// Counts a message that came out, as one masked frame: no way to send it takes less.
+    fn account(&mut self, message: &Message) {
+        let len = message.len() as u64;
+        let length_field = match len {
+            0..126 => 0,
+            126..65_536 => 2,
+            _ => 8,
+        };
+        self.accounted += 2 + length_field + 4 + len;
+        self.closing |= message.is_close();
+        self.note_size(message.len());
+    }
+
+    fn note_size(&mut self, len: usize) {
+        let large = len > BUFFER;
+        self.grown |= large;
+        self.grew |= large;
     }
 
     fn write(&mut self, message: Message) -> Result<(), SocketError> {
         self.unflushed = true;
+        self.closing |= message.is_close();
+        self.note_size(message.len());
         match self.websocket.write(message) {
             Ok(()) => Ok(()),
             // It was taken, and waits inside.
@@ -183,6 +256,10 @@ impl<T: Read + Write> Socket<T> {
             Err(_) => Err(SocketError::Ended),
         }
     }
+}
+
+fn buffers() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER)
 }
 
 fn limit(config: &mut WebSocketConfig, max_message: usize) {

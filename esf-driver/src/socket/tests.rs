@@ -151,16 +151,90 @@ fn text_is_told_apart_and_an_end_is_an_end() {
     let (mut client, mut server) = pair(1 << 20);
     client.websocket.send(Message::text("hello")).unwrap();
     assert_eq!(server.read(), Ok(Some(Incoming::Text)));
-    client.stream_mut().outgoing.borrow_mut().closed = true;
+    client.stream_mut().unwrap().outgoing.borrow_mut().closed = true;
     assert_eq!(server.read(), Err(SocketError::Ended));
 }
 
 #[test]
 fn bytes_that_are_no_websocket_are_a_violation() {
     let (mut client, mut server) = pair(1 << 20);
-    client.stream_mut().write_all(&[0xf2, 0x80, 0, 0, 0, 0]).unwrap();
+    client.stream_mut().unwrap().write_all(&[0xf2, 0x80, 0, 0, 0, 0]).unwrap();
     assert!(matches!(server.read(), Err(SocketError::Violation(_))));
     let (mut client, mut server) = pair(1 << 20);
-    client.stream_mut().write_all(&[0x82, 1, 7]).unwrap();
+    client.stream_mut().unwrap().write_all(&[0x82, 1, 7]).unwrap();
     assert!(matches!(server.read(), Err(SocketError::Violation(_))), "a frame that is not masked");
+}
+
+/// A frame of a client, whole or a fragment, with a mask of zeros.
+fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![head];
+    match payload.len() {
+        len @ 0..126 => frame.push(0x80 | len as u8),
+        len @ 126..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A server that gets these bytes in pieces of such sizes and gives its memory back whenever it may: what came out.
+fn with_shrinking(bytes: &[u8], sizes: &[usize]) -> (Vec<usize>, usize) {
+    let (mut client, mut server) = pair(1 << 22);
+    server.set_max_message(1 << 20);
+    let (mut came, mut shrunk, mut left, mut sizes) = (Vec::new(), 0, bytes, sizes.iter().cycle());
+    while !left.is_empty() {
+        let (piece, after) = left.split_at(left.len().min(*sizes.next().unwrap()));
+        left = after;
+        client.stream_mut().unwrap().write_all(piece).unwrap();
+        while let Some(incoming) = server.read().unwrap() {
+            if let Incoming::Message(message) = incoming {
+                came.push(message.len());
+            }
+        }
+        server.flush().unwrap();
+        let grown = server.grown;
+        server.shrink();
+        shrunk += usize::from(grown && !server.grown);
+    }
+    (came, shrunk)
+}
+
+#[test]
+fn memory_is_given_back_wherever_the_stream_is_cut_and_no_message_is_lost() {
+    let mut bytes = Vec::new();
+    let lens = [10, 70_000, 0, 5_000, 125, 126, 65_535, 65_536, 4_097];
+    for len in lens {
+        bytes.extend(masked(0x82, &message(len)));
+        bytes.extend(masked(0x89, b"ping"));
+    }
+    for sizes in [&[1][..], &[7, 1, 4096], &[13, 70_014], &[1 << 20], &[4_000], &[65_536, 3, 2, 14]] {
+        let (came, shrunk) = with_shrinking(&bytes, sizes);
+        assert_eq!(came, lens, "{sizes:?}");
+        assert!(shrunk > 0, "{sizes:?}");
+    }
+}
+
+#[test]
+fn fragments_are_never_taken_for_less_than_they_are() {
+    // The fewest bytes that a message can be sent in are what is counted; whoever needs more keeps the memory.
+    for cut in [1, 125, 126, 300, 65_535] {
+        let mut bytes = Vec::new();
+        for _ in 0..3 {
+            let body = message(65_536);
+            bytes.extend(masked(0x02, &body[..cut]));
+            bytes.extend(masked(0x80, &body[cut..]));
+            bytes.extend(masked(0x82, &message(20)));
+        }
+        for sizes in [&[1][..], &[5_000, 1], &[65_550, 2]] {
+            let (came, _) = with_shrinking(&bytes, sizes);
+            assert_eq!(came, [65_536, 20, 65_536, 20, 65_536, 20], "{cut} {sizes:?}");
+        }
+    }
 }
