@@ -1,6 +1,6 @@
 //! A server that is treated badly for a long time, and must neither grow for ever nor let down two people who behave.
 //!
-//! [`crowd`] are the clients that do the harm; [`victim`] are the two who must not notice. The memory of the server is
+//! `crowd` are the clients that do the harm; `victim` are the two who must not notice. The memory of the server is
 //! looked at all the while. It plateaus if the median of the last quarter is at most a tenth and 8 MiB above that of the
 //! second quarter; the first, in which queues and resume windows fill, does not count.
 
