@@ -1,11 +1,13 @@
 //! Blobs: large bodies that travel in fragments, between everything else.
 
+mod file;
 mod incoming;
 mod outgoing;
 mod source;
 
 pub use esf_proto::session::blob::MAX_BLOB_NAME;
 
+pub use file::{BlobFile, Blocking};
 pub use incoming::{BlobChoice, BlobOffer, BlobStream};
 pub(crate) use incoming::{Flow, Inlet};
 pub use outgoing::{BlobError, BlobOptions, BlobProgress, SendingBlob};

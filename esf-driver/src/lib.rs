@@ -64,6 +64,7 @@ pub mod metered;
 pub mod node;
 pub mod socket;
 pub mod step;
+pub mod tcp;
 pub mod url;
 
 #[cfg(feature = "async")]

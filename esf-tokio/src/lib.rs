@@ -41,7 +41,6 @@
 //! ```
 #![deny(missing_docs)]
 
-mod file;
 mod io;
 mod runtime;
 
@@ -77,9 +76,11 @@ pub use esf_proto::{
     time::UnixMillis,
 };
 
-pub use file::BlobFile;
 pub use io::{Io, io};
 pub use runtime::Tokio;
+
+/// A file to be sent as a blob, read in tokio's threads for what blocks.
+pub type BlobFile = esf_driver::blob::BlobFile<Tokio>;
 
 /// A client for the server at `url`, such as `ws://127.0.0.1:4540`, to be given a handler and started.
 ///

@@ -8,11 +8,16 @@ use std::{
     time::Duration,
 };
 
-use esf_driver::runtime::{BoxFuture, BoxStream, Listener, Runtime, Timer};
+use esf_driver::{
+    blob::Blocking,
+    runtime::{BoxFuture, BoxStream, Listener, Runtime, Timer},
+    tcp::tune,
+};
 use esf_proto::time::Instant;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
+    task::spawn_blocking,
     time::{Instant as TokioInstant, Sleep, sleep_until},
 };
 
@@ -66,6 +71,12 @@ impl Runtime for Tokio {
     }
 }
 
+impl Blocking for Tokio {
+    async fn run<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        spawn_blocking(work).await.unwrap_or_else(|_| Err(io::Error::other("the runtime ends")))
+    }
+}
+
 /// A timer that is made when it is first waited for, and moved after that.
 struct TokioTimer {
     handle: Handle,
@@ -110,22 +121,3 @@ impl Listener for TokioListener {
         self.0.local_addr()
     }
 }
-
-/// Bytes that the kernel keeps unsent before it takes no more. What it has taken cannot be overtaken any more, so this is
-/// what a heartbeat waits behind; what it has sent and not yet heard of is not counted, so a fast or distant connection
-/// stays full.
-const UNSENT: u32 = 32 * 1024;
-
-/// Sets what every connection of ESF wants: small frames go out at once, and large ones do not pile up before them.
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
-        // Some sandboxes do not know it. Without it a heartbeat waits a little longer.
-        tracing::debug!(%error, "the kernel's unsent queue cannot be kept short");
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;
