@@ -6,8 +6,9 @@
 //!
 //! Applications use an adapter, such as `esf-tokio`. Whoever writes one implements [`runtime::Runtime`] and has client
 //! and server. Without the feature `async` what is left is for a loop of one's own: an [`endpoint::Endpoint`], which a
-//! [`node::Conn`] is, a [`socket::Socket`] over any stream that does not block, and a [`step::Drain`] that says what to
-//! do next. This is such a loop's turn, whole:
+//! [`node::Conn`] is, and a [`pump::LinkPump`] that takes bytes in and gives bytes out for it. Or, a floor below, a
+//! [`socket::Socket`] over any stream that does not block, and a [`step::Drain`] that says what to do next. This is such
+//! a loop's turn, whole:
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -60,8 +61,10 @@
 pub mod admission;
 pub mod endpoint;
 pub mod http;
+pub mod link;
 pub mod metered;
 pub mod node;
+pub mod pump;
 pub mod socket;
 pub mod step;
 pub mod tcp;
@@ -81,8 +84,6 @@ mod events;
 pub mod handler;
 #[cfg(feature = "async")]
 mod head;
-#[cfg(feature = "async")]
-mod link;
 #[cfg(feature = "async")]
 pub mod memory;
 #[cfg(feature = "async")]

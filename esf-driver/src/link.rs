@@ -1,9 +1,7 @@
-//! The one link loop, for either role and any runtime.
+//! The turns of a link, for either role, over any stream that does not block.
 
 use std::{
-    io::{ErrorKind, Read as _},
-    sync::Arc,
-    task::{Context, Poll, ready},
+    io::{ErrorKind, Read, Write},
     time::Duration,
 };
 
@@ -11,28 +9,28 @@ use bytes::{Bytes, BytesMut};
 use esf_proto::{close::CloseReason, time::Instant};
 
 use crate::{
-    bridge::Bridge,
     endpoint::Endpoint,
-    runtime::{Alarm, Runtime},
     socket::{Incoming, LARGEST_BATCH, Socket, SocketError},
     step::{Drain, Step},
 };
+
+#[cfg(feature = "async")]
+mod running;
+
+#[cfg(feature = "async")]
+pub(crate) use running::RunningLink;
 
 /// What one turn reads and feeds at most before others run: a busy link yields.
 const MESSAGES_A_TURN: usize = 64;
 const FRAMES_A_TURN: usize = 256;
 const BYTES_A_TURN: usize = 256 * 1024;
-/// Turns at once, when a timer is due right after a turn.
-const TURNS_A_POLL: usize = 4;
 /// How long after a large message its memory is kept for another.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
-/// A link that runs: reads all that is ready, hands it to the endpoint, feeds all that the endpoint has, flushes once.
-pub(crate) struct Link<E> {
-    socket: Socket<Bridge>,
-    endpoint: E,
-    runtime: Arc<dyn Runtime>,
-    alarm: Alarm,
+/// A link, turn by turn: reads all that is ready, hands it to the endpoint, feeds all that the endpoint has, flushes once.
+pub(crate) struct Link<T, E> {
+    pub(crate) socket: Socket<T>,
+    pub(crate) endpoint: E,
     drain: Drain,
     /// When the memory of large messages is given back, if no other follows.
     shrink_at: Option<Instant>,
@@ -45,19 +43,22 @@ pub(crate) struct Link<E> {
 
 /// How a link ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LinkEnd {
+pub struct LinkEnd {
     /// The peer's WebSocket close code, or the one that we closed with because of the peer's bytes.
-    pub(crate) code: Option<u16>,
+    pub code: Option<u16>,
     /// Whether both ends said that they close.
-    pub(crate) clean: bool,
+    pub clean: bool,
     /// What was wrong with the peer's bytes below the frames.
-    pub(crate) fault: Option<Fault>,
+    pub fault: Option<Fault>,
 }
 
 /// What can be wrong with a peer's bytes below the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+#[non_exhaustive]
+pub enum Fault {
+    /// A WebSocket message was larger than the limit.
     TooLarge,
+    /// They are no WebSocket.
     Violation,
 }
 
@@ -79,56 +80,28 @@ enum Batch {
 }
 
 /// What a turn leaves.
-enum Next {
+pub(crate) enum Next {
     /// There is more to do, after others ran.
     Again,
     /// Nothing to do until bytes, the waker, or this instant.
     Wait(Option<Instant>),
 }
 
-impl<E: Endpoint> Link<E> {
-    pub(crate) fn new(socket: Socket<Bridge>, endpoint: E, runtime: Arc<dyn Runtime>, coalesce: bool) -> Self {
-        let alarm = Alarm::new(&*runtime);
-        let batch = coalesce.then(Batch::default);
+impl<T: Read + Write, E: Endpoint> Link<T, E> {
+    pub(crate) fn new(socket: Socket<T>, endpoint: E, coalesce: bool) -> Self {
         Self {
             socket,
             endpoint,
-            runtime,
-            alarm,
             drain: Drain::default(),
             shrink_at: None,
             reading: Reading::Open,
             told_flushed: None,
-            batch,
+            batch: coalesce.then(Batch::default),
         }
     }
 
-    /// Runs until the link is over.
-    pub(crate) async fn run(mut self) -> LinkEnd {
-        std::future::poll_fn(|cx| self.poll(cx)).await
-    }
-
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
-        if let Some(stream) = self.socket.stream_mut() {
-            stream.set_waker(cx.waker());
-        }
-        for _ in 0..TURNS_A_POLL {
-            self.endpoint.register(cx.waker());
-            let now = self.runtime.now();
-            match self.turn(now) {
-                Ok(Next::Wait(at)) => ready!(self.alarm.poll(cx, self.runtime.now(), at)),
-                Ok(Next::Again) => break,
-                Err(end) => {
-                    self.endpoint.handle_closed(now, end.code);
-                    return Poll::Ready(end);
-                }
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn turn(&mut self, now: Instant) -> Result<Next, LinkEnd> {
+    /// Does what there is to do. After an error the endpoint is to be told that the link is closed.
+    pub(crate) fn turn(&mut self, now: Instant) -> Result<Next, LinkEnd> {
         let more = self.take_in(now)?;
         let transport = self.socket.transport();
         self.endpoint.handle_transport(now, transport);
@@ -332,5 +305,5 @@ impl Batch {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "async"))]
 mod tests;

@@ -20,7 +20,7 @@ use crate::{
     dispatch::Dispatch,
     head::{Head, read_head},
     http::{self, Accepted, HandshakeError},
-    link::{Fault, Link},
+    link::{Fault, RunningLink},
     runtime::{Alarm, BoxFuture, BoxStream},
     socket::Socket,
     url::Url,
@@ -94,7 +94,7 @@ impl Task {
             core.session.handle_connected(now, link);
         });
         let endpoint = ClientEndpoint::new(self.shared.clone(), self.dispatch.clone(), link);
-        let end = Link::new(socket, endpoint, self.shared.runtime.clone(), self.coalesce).run().await;
+        let end = RunningLink::new(socket, endpoint, self.shared.runtime.clone(), self.coalesce).run().await;
         match end.fault {
             Some(Fault::TooLarge) => self.shared.links_too_large.fetch_add(1, Ordering::Relaxed),
             Some(Fault::Violation) => self.shared.links_violated.fetch_add(1, Ordering::Relaxed),

@@ -1,12 +1,21 @@
-use std::{collections::VecDeque, sync::Mutex, task::Waker, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Poll, Waker},
+    time::Duration,
+};
 
-use futures_util::AsyncReadExt as _;
+use futures_util::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tungstenite::protocol::Role;
 
 use super::*;
 use crate::{
+    bridge::Bridge,
     endpoint::{LinkAction, Transport},
-    memory::duplex,
+    memory::{Duplex, duplex},
+    pump::LinkPump,
+    runtime::{Alarm, BoxFuture, Runtime},
     step::CLOSE_ANSWER,
     testing::Virtual,
 };
@@ -111,7 +120,86 @@ impl Endpoint for Scripted {
     }
 }
 
-/// Two link loops joined in memory.
+/// Who takes the turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// The loop of asynchronous runtimes.
+    Loop,
+    /// The pump, between the same streams.
+    Pump,
+}
+
+impl By {
+    fn link(
+        self,
+        role: Role,
+        stream: Duplex,
+        endpoint: Scripted,
+        runtime: &Arc<Virtual>,
+        coalesce: bool,
+    ) -> BoxFuture<'static, LinkEnd> {
+        match (self, role) {
+            (Self::Loop, _) => {
+                let max_message = endpoint.max_message();
+                let socket = Socket::new(Bridge::new(Box::new(stream)), Vec::new(), role, max_message);
+                Box::pin(RunningLink::new(socket, endpoint, runtime.clone(), coalesce).run())
+            }
+            (Self::Pump, Role::Client) => {
+                pumped(LinkPump::client(endpoint, Vec::new(), coalesce), stream, runtime.clone())
+            }
+            (Self::Pump, Role::Server) => {
+                pumped(LinkPump::server(endpoint, Vec::new(), coalesce), stream, runtime.clone())
+            }
+        }
+    }
+}
+
+/// Runs a link by its pump: bytes of the stream in, bytes out to the stream.
+fn pumped(mut link: LinkPump<Scripted>, mut stream: Duplex, runtime: Arc<Virtual>) -> BoxFuture<'static, LinkEnd> {
+    let mut alarm = Alarm::new(&*runtime);
+    let (mut wire, mut written) = (Vec::new(), 0);
+    Box::pin(std::future::poll_fn(move |cx| {
+        loop {
+            link.register(cx.waker());
+            let now = runtime.now();
+            link.handle_timeout(now);
+            if written == wire.len() && link.poll_bytes(&mut wire) {
+                written = 0;
+            }
+            while written < wire.len() {
+                match Pin::new(&mut stream).poll_write(cx, &wire[written..]) {
+                    Poll::Ready(Ok(count)) => written += count,
+                    Poll::Ready(Err(_)) => {
+                        link.handle_end(now);
+                        break;
+                    }
+                    Poll::Pending => break,
+                }
+                if written == wire.len() {
+                    link.handle_written(now);
+                    if link.poll_bytes(&mut wire) {
+                        written = 0;
+                    }
+                }
+            }
+            if let Some(end) = link.end() {
+                return Poll::Ready(end);
+            }
+            let mut buffer = [0; 1000];
+            match Pin::new(&mut stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(count @ 1..)) => link.handle_bytes(now, &buffer[..count]),
+                Poll::Ready(_) => link.handle_end(now),
+                Poll::Pending => {
+                    if alarm.poll(cx, now, link.poll_timeout()).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }))
+}
+
+/// Two links joined in memory.
 struct Pair {
     runtime: Arc<Virtual>,
     client: Scripted,
@@ -119,17 +207,16 @@ struct Pair {
     ends: Arc<Mutex<Vec<(Role, LinkEnd)>>>,
 }
 
-fn pair(capacity: usize, coalesce: bool) -> Pair {
+fn pair(by: By, capacity: usize, coalesce: bool) -> Pair {
     let runtime = Virtual::new();
     let (up, down) = duplex(capacity);
     let pair =
         Pair { runtime, client: Scripted::new(), server: Scripted::new(), ends: Arc::new(Mutex::new(Vec::new())) };
     for (role, stream, endpoint) in [(Role::Client, up, &pair.client), (Role::Server, down, &pair.server)] {
-        let socket = Socket::new(Bridge::new(Box::new(stream)), Vec::new(), role, 8192);
-        let link = Link::new(socket, endpoint.clone(), pair.runtime.clone(), coalesce);
+        let link = by.link(role, stream, endpoint.clone(), &pair.runtime, coalesce);
         let ends = pair.ends.clone();
         pair.runtime.spawn(Box::pin(async move {
-            let end = link.run().await;
+            let end = link.await;
             ends.lock().unwrap().push((role, end));
         }));
     }
@@ -149,9 +236,37 @@ fn frame(len: usize) -> Bytes {
 
 const CLEAN: LinkEnd = LinkEnd { code: Some(4009), clean: true, fault: None };
 
-#[test]
-fn what_one_end_says_the_other_hears() {
-    let pair = pair(1 << 20, false);
+/// Every scenario, by the loop and by the pump.
+macro_rules! by_both {
+    ($($scenario:ident),* $(,)?) => {
+        mod looped {
+            $(#[test] fn $scenario() { super::$scenario(super::By::Loop); })*
+        }
+        mod pumped {
+            $(#[test] fn $scenario() { super::$scenario(super::By::Pump); })*
+        }
+    };
+}
+
+by_both! {
+    what_one_end_says_the_other_hears,
+    more_than_a_turn_comes_whole_and_in_order,
+    frames_that_are_ready_share_a_message_where_that_is_wanted,
+    timers_fire_on_time_and_an_earlier_one_is_not_missed,
+    a_close_goes_out_after_the_frames_and_is_clean,
+    a_drop_is_without_a_word,
+    a_peer_that_does_not_answer_a_close_is_dropped_in_time,
+    a_peer_that_stops_reading_is_still_read_and_the_endpoint_hears_of_the_bytes,
+    a_message_that_is_too_large_is_answered_with_a_close,
+    the_new_limit_holds_for_the_very_next_message,
+    text_reaches_the_endpoint_and_garbage_ends_the_link,
+    a_quiet_link_takes_no_turn,
+    a_large_frame_waits_for_the_flush_of_what_was_fed_and_one_goes_at_a_time,
+    a_large_frame_does_not_go_into_a_pipe_that_is_full,
+}
+
+fn what_one_end_says_the_other_hears(by: By) {
+    let pair = pair(by, 1 << 20, false);
     pair.client.say(|script| script.frames.extend([frame(10), frame(20)]));
     pair.runtime.run();
     assert_eq!(pair.server.with(|script| script.came.clone()), [frame(10), frame(20)]);
@@ -161,18 +276,16 @@ fn what_one_end_says_the_other_hears() {
     assert!(pair.client.with(|script| script.transport.read > 30 && !script.transport.unflushed));
 }
 
-#[test]
-fn more_than_a_turn_comes_whole_and_in_order() {
-    let pair = pair(1000, false);
+fn more_than_a_turn_comes_whole_and_in_order(by: By) {
+    let pair = pair(by, 1000, false);
     let frames: Vec<Bytes> = (0..1000u32).map(|n| Bytes::from(n.to_le_bytes().to_vec())).collect();
     pair.client.say(|script| script.frames.extend(frames.clone()));
     pair.runtime.run();
     assert_eq!(pair.server.with(|script| script.came.clone()), frames);
 }
 
-#[test]
-fn frames_that_are_ready_share_a_message_where_that_is_wanted() {
-    let pair = pair(1 << 20, true);
+fn frames_that_are_ready_share_a_message_where_that_is_wanted(by: By) {
+    let pair = pair(by, 1 << 20, true);
     for endpoint in [&pair.client, &pair.server] {
         endpoint.say(|script| script.max_message = 1 << 20);
     }
@@ -184,9 +297,8 @@ fn frames_that_are_ready_share_a_message_where_that_is_wanted() {
     assert_eq!(lengths, [LARGEST_BATCH, 1, 100_000], "up to the limit, and one frame of any size alone");
 }
 
-#[test]
-fn timers_fire_on_time_and_an_earlier_one_is_not_missed() {
-    let pair = pair(1000, false);
+fn timers_fire_on_time_and_an_earlier_one_is_not_missed(by: By) {
+    let pair = pair(by, 1000, false);
     let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
     pair.client.say(|script| script.timeout = Some(at(10)));
     pair.runtime.advance(Duration::from_secs(1));
@@ -197,9 +309,8 @@ fn timers_fire_on_time_and_an_earlier_one_is_not_missed() {
     assert_eq!(pair.client.with(|script| script.timeouts.clone()), [at(3), at(9)]);
 }
 
-#[test]
-fn a_close_goes_out_after_the_frames_and_is_clean() {
-    let pair = pair(1000, false);
+fn a_close_goes_out_after_the_frames_and_is_clean(by: By) {
+    let pair = pair(by, 1000, false);
     pair.server.say(|script| {
         script.frames.extend([frame(3000), frame(1)]);
         script.actions.push_back(LinkAction::Close { reason: Some(CloseReason::Kicked) });
@@ -211,9 +322,8 @@ fn a_close_goes_out_after_the_frames_and_is_clean() {
     assert_eq!(pair.runtime.running(), 0);
 }
 
-#[test]
-fn a_drop_is_without_a_word() {
-    let pair = pair(1000, false);
+fn a_drop_is_without_a_word(by: By) {
+    let pair = pair(by, 1000, false);
     pair.client.say(|script| script.actions.push_back(LinkAction::Drop));
     pair.runtime.run();
     let cut = Some(LinkEnd { code: None, clean: false, fault: None });
@@ -222,24 +332,22 @@ fn a_drop_is_without_a_word() {
 }
 
 /// A link whose peer is the bare stream of the test.
-fn alone(capacity: usize) -> (Arc<Virtual>, Scripted, crate::memory::Duplex, Arc<Mutex<Option<LinkEnd>>>) {
+fn alone(by: By, capacity: usize) -> (Arc<Virtual>, Scripted, Duplex, Arc<Mutex<Option<LinkEnd>>>) {
     let runtime = Virtual::new();
     let (peer, stream) = duplex(capacity);
     let endpoint = Scripted::new();
-    let socket = Socket::new(Bridge::new(Box::new(stream)), Vec::new(), Role::Server, 8192);
-    let link = Link::new(socket, endpoint.clone(), runtime.clone(), false);
+    let link = by.link(Role::Server, stream, endpoint.clone(), &runtime, false);
     let end = Arc::new(Mutex::new(None));
     let store = end.clone();
     runtime.spawn(Box::pin(async move {
-        *store.lock().unwrap() = Some(link.run().await);
+        *store.lock().unwrap() = Some(link.await);
     }));
     runtime.run();
     (runtime, endpoint, peer, end)
 }
 
-#[test]
-fn a_peer_that_does_not_answer_a_close_is_dropped_in_time() {
-    let (runtime, endpoint, _peer, end) = alone(1000);
+fn a_peer_that_does_not_answer_a_close_is_dropped_in_time(by: By) {
+    let (runtime, endpoint, _peer, end) = alone(by, 1000);
     endpoint.say(|script| script.actions.push_back(LinkAction::Close { reason: None }));
     runtime.advance(CLOSE_ANSWER - Duration::from_millis(1));
     assert_eq!(*end.lock().unwrap(), None);
@@ -247,14 +355,13 @@ fn a_peer_that_does_not_answer_a_close_is_dropped_in_time() {
     assert_eq!(*end.lock().unwrap(), Some(LinkEnd { code: None, clean: false, fault: None }));
 }
 
-#[test]
-fn a_peer_that_stops_reading_is_still_read_and_the_endpoint_hears_of_the_bytes() {
-    let (runtime, endpoint, mut peer, end) = alone(1000);
-    endpoint.say(|script| script.frames.extend(std::iter::repeat_n(frame(1000), 50)));
+fn a_peer_that_stops_reading_is_still_read_and_the_endpoint_hears_of_the_bytes(by: By) {
+    let (runtime, endpoint, mut peer, end) = alone(by, 1000);
+    endpoint.say(|script| script.frames.extend(std::iter::repeat_n(frame(1000), 100)));
     runtime.run();
     assert!(endpoint.with(|script| script.transport.unflushed), "the endpoint knows before the silence");
     let waiting = endpoint.with(|script| script.frames.len());
-    assert!(waiting > 40, "no more is taken than one buffer: {waiting} are left");
+    assert!(waiting > 50, "no more is taken than the buffers hold: {waiting} are left");
     runtime.block_on(async {
         // An empty binary message, masked.
         futures_util::AsyncWriteExt::write_all(&mut peer, &[0x82, 0x80, 0, 0, 0, 0]).await.unwrap();
@@ -266,9 +373,8 @@ fn a_peer_that_stops_reading_is_still_read_and_the_endpoint_hears_of_the_bytes()
     assert_eq!(endpoint.with(|script| script.frames.len()), waiting);
 }
 
-#[test]
-fn a_message_that_is_too_large_is_answered_with_a_close() {
-    let pair = pair(1 << 20, false);
+fn a_message_that_is_too_large_is_answered_with_a_close(by: By) {
+    let pair = pair(by, 1 << 20, false);
     pair.client.say(|script| {
         script.max_message = 1 << 20;
         script.frames.push_back(frame(8193));
@@ -279,9 +385,8 @@ fn a_message_that_is_too_large_is_answered_with_a_close() {
     assert_eq!(pair.end(Role::Server).and_then(|end| end.fault), Some(Fault::TooLarge));
 }
 
-#[test]
-fn the_new_limit_holds_for_the_very_next_message() {
-    let pair = pair(1 << 20, false);
+fn the_new_limit_holds_for_the_very_next_message(by: By) {
+    let pair = pair(by, 1 << 20, false);
     pair.server.say(|script| script.raise = Some(1 << 20));
     pair.client.say(|script| {
         script.max_message = 1 << 20;
@@ -291,10 +396,9 @@ fn the_new_limit_holds_for_the_very_next_message() {
     assert_eq!(pair.server.with(|script| script.came.len()), 2);
 }
 
-#[test]
-fn text_reaches_the_endpoint_and_garbage_ends_the_link() {
-    let (runtime, endpoint, mut peer, end) = alone(1000);
-    let write = |peer: &mut crate::memory::Duplex, bytes: &[u8]| {
+fn text_reaches_the_endpoint_and_garbage_ends_the_link(by: By) {
+    let (runtime, endpoint, mut peer, end) = alone(by, 1000);
+    let write = |peer: &mut Duplex, bytes: &[u8]| {
         runtime.block_on(futures_util::AsyncWriteExt::write_all(peer, bytes)).unwrap();
         runtime.run();
     };
@@ -306,9 +410,8 @@ fn text_reaches_the_endpoint_and_garbage_ends_the_link() {
     assert_eq!(endpoint.with(|script| script.closed), Some(None));
 }
 
-#[test]
-fn a_quiet_link_takes_no_turn() {
-    let pair = pair(1000, false);
+fn a_quiet_link_takes_no_turn(by: By) {
+    let pair = pair(by, 1000, false);
     let turns = pair.client.with(|script| script.turns);
     pair.runtime.advance(Duration::from_secs(3600));
     assert_eq!(pair.client.with(|script| script.turns), turns);
@@ -316,16 +419,16 @@ fn a_quiet_link_takes_no_turn() {
 
 #[test]
 fn a_busy_link_yields_after_its_share() {
-    let pair = pair(1 << 20, false);
+    let by = By::Loop;
+    let pair = pair(by, 1 << 20, false);
     pair.client.say(|script| script.turns = 0);
     pair.client.say(|script| script.frames.extend(std::iter::repeat_n(frame(1), FRAMES_A_TURN * 3)));
     pair.runtime.run();
     assert!(pair.client.with(|script| script.turns) >= 3);
 }
 
-#[test]
-fn a_large_frame_waits_for_the_flush_of_what_was_fed_and_one_goes_at_a_time() {
-    let pair = pair(1 << 20, false);
+fn a_large_frame_waits_for_the_flush_of_what_was_fed_and_one_goes_at_a_time(by: By) {
+    let pair = pair(by, 1 << 20, false);
     for endpoint in [&pair.client, &pair.server] {
         endpoint.say(|script| script.max_message = 1 << 20);
     }
@@ -340,17 +443,16 @@ fn a_large_frame_waits_for_the_flush_of_what_was_fed_and_one_goes_at_a_time() {
     assert_eq!(pair.server.with(|script| lengths(&script.came)), [10, 16_000, 16_001, 16_002]);
 }
 
-#[test]
-fn a_large_frame_does_not_go_into_a_pipe_that_is_full() {
+fn a_large_frame_does_not_go_into_a_pipe_that_is_full(by: By) {
     let runtime = Virtual::new();
     // Nobody reads at the other end.
     let (up, mut down) = duplex(1000);
     let alone = Scripted::new();
     alone.say(|script| script.bulk.extend([frame(16_000), frame(16_001)]));
-    let socket = Socket::new(Bridge::new(Box::new(up)), Vec::new(), Role::Client, 1 << 20);
-    let link = Link::new(socket, alone.clone(), runtime.clone(), false);
+    alone.say(|script| script.max_message = 1 << 20);
+    let link = by.link(Role::Client, up, alone.clone(), &runtime, false);
     runtime.spawn(Box::pin(async move {
-        let _ = link.run().await;
+        let _ = link.await;
     }));
     runtime.run();
     assert_eq!(alone.with(|script| script.order.len()), 1, "the second waits until the first is out");

@@ -22,7 +22,7 @@ use crate::{
     endpoint::Endpoint as _,
     head::{Head, read_head},
     http::{Refusal, Verdict, judge, may_be_request},
-    link::{Fault, Link},
+    link::{Fault, RunningLink},
     runtime::{BoxStream, Listener, sleep_until, within},
     socket::Socket,
 };
@@ -208,7 +208,7 @@ impl Shared {
             endpoint.close(CloseReason::ConnectionLimit);
         }
         let socket = Socket::new(Bridge::new(stream), rest, Role::Server, endpoint.max_message());
-        let end = Link::new(socket, endpoint, self.runtime.clone(), self.coalesce).run().await;
+        let end = RunningLink::new(socket, endpoint, self.runtime.clone(), self.coalesce).run().await;
         match end.fault {
             Some(Fault::TooLarge) => self.state.counters.messages_too_large.fetch_add(1, Ordering::Relaxed),
             Some(Fault::Violation) => self.state.counters.websocket_violations.fetch_add(1, Ordering::Relaxed),

@@ -1,0 +1,56 @@
+//! The one link loop of asynchronous runtimes.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use super::{Link, LinkEnd, Next};
+use crate::{
+    bridge::Bridge,
+    endpoint::Endpoint,
+    runtime::{Alarm, Runtime},
+    socket::Socket,
+};
+
+/// Turns at once, when a timer is due right after a turn.
+const TURNS_A_POLL: usize = 4;
+
+/// A link that runs as a future.
+pub(crate) struct RunningLink<E> {
+    link: Link<Bridge, E>,
+    runtime: Arc<dyn Runtime>,
+    alarm: Alarm,
+}
+
+impl<E: Endpoint> RunningLink<E> {
+    pub(crate) fn new(socket: Socket<Bridge>, endpoint: E, runtime: Arc<dyn Runtime>, coalesce: bool) -> Self {
+        let alarm = Alarm::new(&*runtime);
+        Self { link: Link::new(socket, endpoint, coalesce), runtime, alarm }
+    }
+
+    /// Runs until the link is over.
+    pub(crate) async fn run(mut self) -> LinkEnd {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        if let Some(stream) = self.link.socket.stream_mut() {
+            stream.set_waker(cx.waker());
+        }
+        for _ in 0..TURNS_A_POLL {
+            self.link.endpoint.register(cx.waker());
+            let now = self.runtime.now();
+            match self.link.turn(now) {
+                Ok(Next::Wait(at)) => ready!(self.alarm.poll(cx, self.runtime.now(), at)),
+                Ok(Next::Again) => break,
+                Err(end) => {
+                    self.link.endpoint.handle_closed(now, end.code);
+                    return Poll::Ready(end);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
