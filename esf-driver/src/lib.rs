@@ -87,6 +87,8 @@ mod head;
 #[cfg(feature = "async")]
 pub mod memory;
 #[cfg(feature = "async")]
+pub mod names;
+#[cfg(feature = "async")]
 mod notify;
 #[cfg(feature = "async")]
 mod random;

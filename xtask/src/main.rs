@@ -8,6 +8,7 @@ mod protocol;
 mod rules;
 mod suite;
 mod toolchains;
+mod trees;
 mod workspace;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ The chores of the project:
   cargo xtask bench page FILE…       write the tables and the plot of docs/PERFORMANCE.md from what --json wrote
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
+  cargo xtask trees                  check that no adapter depends on a runtime that is not its own
   cargo xtask help                   this text
 
 Exit code: 0 done, 1 failed, 2 not a chore, or a bench whose numbers must not be used, 3 skipped (a toolchain or target that cannot be had here).
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         ["bench", words @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, words)),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
         ["no-std"] => Workspace::load().and_then(|workspace| toolchains::no_std(&workspace)),
+        ["trees"] => Workspace::load().and_then(|workspace| trees::check(&workspace)),
         _ => {
             eprintln!("`{}` is not a chore of this project; the chores are:\n\n{HELP}", words.join(" "));
             return ExitCode::from(2);

@@ -14,7 +14,7 @@ use super::BlobSource;
 
 /// What an adapter has for work that blocks its thread: the system gives files in no other way.
 pub trait Blocking: Send + 'static {
-    /// Does `work` where it blocks no task. It goes on when the future is dropped.
+    /// Does `work` where it blocks no task. What has begun goes on when the future is dropped.
     fn run<T: Send + 'static>(
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> impl Future<Output = io::Result<T>> + Send;
