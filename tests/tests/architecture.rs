@@ -1,0 +1,44 @@
+//! What docs/ARCHITECTURE.md says of the size of the crates.
+
+use std::{fs, io, path::Path};
+
+const PAGE: &str = include_str!("../../docs/ARCHITECTURE.md");
+/// An adapter has no more lines.
+const ADAPTER: usize = 450;
+
+#[test]
+fn adapters_are_thin_and_the_page_says_how_large_each_crate_is() -> io::Result<()> {
+    let rows = PAGE.lines().filter_map(|line| {
+        let (name, lines) = line.strip_prefix("| `esf-")?.strip_suffix(" |")?.split_once("` | ")?;
+        Some((name, lines.replace(',', "").parse::<usize>().ok()?))
+    });
+    let rows: Vec<(&str, usize)> = rows.collect();
+    assert!(rows.len() >= 4, "{rows:?}");
+    for (name, stated) in rows {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../esf-{name}/src"));
+        let counted = lines(&folder)?;
+        // A page that were wrong at every commit would be no use.
+        assert!(stated.abs_diff(counted) * 4 <= counted, "esf-{name} has {counted} lines, the page says {stated}");
+        if !["proto", "driver"].contains(&name) {
+            assert!(counted <= ADAPTER, "esf-{name} has {counted} lines, an adapter {ADAPTER} at most");
+        }
+    }
+    Ok(())
+}
+
+/// The lines of all Rust files below a folder that are no tests.
+fn lines(folder: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            count += lines(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            count += fs::read_to_string(&path)?.lines().count();
+        }
+    }
+    Ok(count)
+}
