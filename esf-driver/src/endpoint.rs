@@ -16,6 +16,17 @@ pub trait Endpoint {
     /// One binary WebSocket message arrived: one or more whole frames.
     fn handle_message(&mut self, now: Instant, message: Bytes);
 
+    /// Messages that arrived together, in order; takes them all out. One lock for all of them instead of one for each
+    /// is what an endpoint may gain here.
+    fn handle_batch(&mut self, now: Instant, messages: &mut Vec<Bytes>) {
+        messages.drain(..).for_each(|message| self.handle_message(now, message));
+    }
+
+    /// Whether messages may be handed in together: not while one of them may change what the next one may be.
+    fn takes_batches(&self) -> bool {
+        false
+    }
+
     /// A text message arrived, which has no place in this protocol.
     fn handle_text(&mut self, now: Instant);
 

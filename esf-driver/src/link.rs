@@ -23,6 +23,8 @@ pub(crate) use running::RunningLink;
 /// What one turn reads and feeds at most before others run: a busy link yields.
 const MESSAGES_A_TURN: usize = 64;
 const FRAMES_A_TURN: usize = 256;
+/// Room for messages that arrive together which a link keeps from one turn to the next.
+const KEPT_ROOM: usize = 32;
 const BYTES_A_TURN: usize = 256 * 1024;
 /// How long after a large message its memory is kept for another.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
@@ -35,6 +37,8 @@ pub(crate) struct Link<T, E> {
     /// When the memory of large messages is given back, if no other follows.
     shrink_at: Option<Instant>,
     reading: Reading,
+    /// Messages that came out of one read of the stream and are not handed in yet; empty between turns.
+    arrived: Vec<Bytes>,
     /// How far the stream was when the endpoint last heard in the middle of a turn that all is flushed.
     told_flushed: Option<u64>,
     /// Frames on their way into one WebSocket message, where that is wanted.
@@ -95,6 +99,7 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
             drain: Drain::default(),
             shrink_at: None,
             reading: Reading::Open,
+            arrived: Vec::new(),
             told_flushed: None,
             batch: coalesce.then(Batch::default),
         }
@@ -102,7 +107,10 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
 
     /// Does what there is to do. After an error the endpoint is to be told that the link is closed.
     pub(crate) fn turn(&mut self, now: Instant) -> Result<Next, LinkEnd> {
-        let more = self.take_in(now)?;
+        let more = self.take_in(now);
+        // What was read before the end came is the endpoint's too.
+        self.hand_in_arrived(now);
+        let more = more?;
         let transport = self.socket.transport();
         self.endpoint.handle_transport(now, transport);
         self.socket.set_max_message(self.endpoint.max_message());
@@ -165,16 +173,37 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
 
     fn hand_in(&mut self, now: Instant, incoming: Incoming) {
         match incoming {
+            Incoming::Message(message) if self.endpoint.takes_batches() => {
+                self.arrived.push(message);
+                // A message shares the memory that the next read of the stream would use again.
+                if self.socket.is_drained() {
+                    self.hand_in_arrived(now);
+                }
+            }
             Incoming::Message(message) => {
                 self.endpoint.handle_message(now, message);
                 // The message that ends a login may be followed at once by one that only the new limit permits.
                 self.socket.set_max_message(self.endpoint.max_message());
             }
-            Incoming::Text => self.endpoint.handle_text(now),
+            Incoming::Text => {
+                self.hand_in_arrived(now);
+                self.endpoint.handle_text(now);
+            }
             Incoming::Control => {}
             Incoming::Close(code) => {
+                self.hand_in_arrived(now);
                 self.reading = Reading::Closed(code);
                 self.drain.answer_close(now);
+            }
+        }
+    }
+
+    fn hand_in_arrived(&mut self, now: Instant) {
+        if !self.arrived.is_empty() {
+            self.endpoint.handle_batch(now, &mut self.arrived);
+            // An idle link keeps little room for messages.
+            if self.arrived.capacity() > KEPT_ROOM {
+                self.arrived = Vec::new();
             }
         }
     }

@@ -183,6 +183,13 @@ impl<T: Read + Write> Socket<T> {
         }
     }
 
+    /// Whether all that was read came out as whole messages, as far as can be told, so that the next read goes to the
+    /// stream.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.websocket.get_ref().bytes_read() + self.ahead == self.accounted
+    }
+
     /// Whether something waits for a flush.
     #[must_use]
     pub fn needs_flush(&self) -> bool {
@@ -211,8 +218,7 @@ impl<T: Read + Write> Socket<T> {
     pub fn shrink(&mut self) {
         // All that was read came out as whole messages, so nothing waits inside, not even half of a frame. That holds
         // with the masks of clients only: without them two fragments may be shorter than the one frame that is counted.
-        let read = self.websocket.get_ref().bytes_read() + self.ahead;
-        let empty = self.role == Role::Server && read == self.accounted && !self.unflushed && !self.blocked;
+        let empty = self.role == Role::Server && self.is_drained() && !self.unflushed && !self.blocked;
         if !self.grown || self.closing || !empty {
             return;
         }
@@ -223,7 +229,7 @@ impl<T: Read + Write> Socket<T> {
         self.grown = false;
     }
 
-    /// Counts a message that came out, as one masked frame: no way to send it takes less.
+    /// Counts a message that came out, as one frame: no way to send it with a mask takes less.
     fn account(&mut self, message: &Message) {
         let len = message.len() as u64;
         let length_field = match len {
@@ -231,7 +237,9 @@ impl<T: Read + Write> Socket<T> {
             126..65_536 => 2,
             _ => 8,
         };
-        self.accounted += 2 + length_field + 4 + len;
+        // Only clients mask.
+        let mask = if self.role == Role::Server { 4 } else { 0 };
+        self.accounted += 2 + length_field + mask + len;
         self.closing |= message.is_close();
         self.note_size(message.len());
     }

@@ -39,6 +39,8 @@ struct Outgoing {
     outbox: Outbox,
     /// The link that hands out what is put in, and as which of the session's links.
     link: Option<(Generation, Arc<LinkWaker>)>,
+    /// That link was woken and has not fetched since: what comes in meanwhile it finds there.
+    woken: bool,
 }
 
 impl Cell {
@@ -48,7 +50,7 @@ impl Cell {
             origin: session.origin(),
             engine: session.engine().clone(),
             session: Mutex::new(session),
-            outbox: Mutex::new(Outgoing { outbox, link: None }),
+            outbox: Mutex::new(Outgoing { outbox, link: None, woken: false }),
             application: LinkWaker::default(),
         })
     }
@@ -152,12 +154,22 @@ impl Cell {
         now: Instant,
         visit: impl FnOnce(&mut Session, &mut Outbox) -> R,
     ) -> R {
-        let mut session = lock(&self.session);
-        let result = self.visit(|outbox| visit(&mut session, outbox));
-        let changes = self.settle(node, now, &mut session);
-        drop(session);
-        self.change(node, now, changes);
-        result
+        self.with_session(node, now, |session| self.visit(|outbox| visit(session, outbox)))
+    }
+
+    /// [`Cell::with`] for a link that fetches: what comes in from here on wakes it again.
+    pub(super) fn fetch<R>(
+        self: &Arc<Self>,
+        node: &Node,
+        now: Instant,
+        visit: impl FnOnce(&mut Session, &mut Outbox) -> R,
+    ) -> R {
+        self.with_session(node, now, |session| {
+            self.outgoing(|outgoing| {
+                outgoing.woken = false;
+                visit(session, &mut outgoing.outbox)
+            })
+        })
     }
 
     /// Like [`Cell::with`], for what needs no outbox: others may go on putting frames in meanwhile.
@@ -187,9 +199,14 @@ impl Cell {
 
     /// Runs `visit` on the outbox alone, and wakes the link if something came in.
     pub(super) fn visit<R>(&self, visit: impl FnOnce(&mut Outbox) -> R) -> R {
+        self.outgoing(|outgoing| visit(&mut outgoing.outbox))
+    }
+
+    fn outgoing<R>(&self, visit: impl FnOnce(&mut Outgoing) -> R) -> R {
         let mut outgoing = lock(&self.outbox);
-        let result = visit(&mut outgoing.outbox);
-        if outgoing.outbox.take_wake() {
+        let result = visit(&mut outgoing);
+        if outgoing.outbox.take_wake() && !outgoing.woken {
+            outgoing.woken = true;
             if let Some((_, link)) = &outgoing.link {
                 link.wake();
             }
@@ -205,6 +222,7 @@ impl Cell {
             Some((present, _)) if *present > generation => Some(link.clone()),
             present => present.replace((generation, link.clone())).map(|(_, before)| before),
         };
+        outgoing.woken = false;
         drop(outgoing);
         if let Some(fenced) = fenced {
             fenced.wake();
@@ -293,9 +311,10 @@ impl LinkWaker {
         }
     }
 
-    /// What comes from here on wakes again.
+    /// What comes from here on wakes again. An exchange, so that whoever does not wake because of what was here before
+    /// made its change before the look that follows.
     pub(super) fn rearm(&self) {
-        self.woken.store(false, Ordering::Release);
+        self.woken.swap(false, Ordering::AcqRel);
     }
 
     /// Keeps `waker`. What comes from here on wakes it; whoever registers looks at everything afterwards.
@@ -305,6 +324,6 @@ impl LinkWaker {
             *kept = Some(waker.clone());
         }
         drop(kept);
-        self.woken.store(false, Ordering::Release);
+        self.rearm();
     }
 }

@@ -146,6 +146,33 @@ impl Conn {
         self.link.state()
     }
 
+    fn handle_messages(&mut self, now: Instant, messages: impl Iterator<Item = Bytes>) {
+        let Self { node, link, held, .. } = self;
+        if let Some(Held { cell, generation }) = held {
+            // One lock for all frames that came together.
+            let close = cell.with_session(node, now, |session| {
+                for message in messages {
+                    for frame in Frames::new(message, link.max_frame()) {
+                        if let Some(frame) = link.handle_frame(now, frame) {
+                            session.handle_frame(now, *generation, frame);
+                        }
+                    }
+                }
+                session.poll_close(*generation)
+            });
+            if let Some(reason) = close {
+                link.close(reason);
+            }
+        } else {
+            for message in messages {
+                for frame in Frames::new(message, link.max_frame()) {
+                    link.handle_frame(now, frame);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
     /// Does what follows from the last input.
     fn settle(&mut self, now: Instant) {
         self.clock = self.clock.max(now);
@@ -289,9 +316,10 @@ impl Conn {
 
     /// Fetches a batch of frames and what else the session has for its link.
     fn fetch(&mut self, now: Instant) {
-        let Some(Held { cell, generation }) = self.held.clone() else { return };
-        let (staged, bulk, bulk_waits) = (&mut self.staged, &mut self.bulk, &mut self.bulk_waits);
-        let (close, probe) = cell.with(&self.node, now, |session, outbox| {
+        let Self { node, held, staged, bulk, bulk_waits, .. } = self;
+        let Some(Held { cell, generation }) = held else { return };
+        let generation = *generation;
+        let (close, probe) = cell.fetch(node, now, |session, outbox| {
             let mut bytes = 0;
             while staged.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
                 let Some(frame) = session.poll_transmit(now, generation, outbox) else { break };
@@ -364,27 +392,15 @@ impl Conn {
 
 impl Endpoint for Conn {
     fn handle_message(&mut self, now: Instant, message: Bytes) {
-        let frames = Frames::new(message, self.link.max_frame());
-        if let Some(Held { cell, generation }) = self.held.clone() {
-            // One lock for all frames of a message.
-            let link = &mut self.link;
-            let close = cell.with_session(&self.node, now, |session| {
-                for frame in frames {
-                    if let Some(frame) = link.handle_frame(now, frame) {
-                        session.handle_frame(now, generation, frame);
-                    }
-                }
-                session.poll_close(generation)
-            });
-            if let Some(reason) = close {
-                self.link.close(reason);
-            }
-        } else {
-            for frame in frames {
-                self.link.handle_frame(now, frame);
-            }
-        }
-        self.settle(now);
+        self.handle_messages(now, std::iter::once(message));
+    }
+
+    fn handle_batch(&mut self, now: Instant, messages: &mut Vec<Bytes>) {
+        self.handle_messages(now, messages.drain(..));
+    }
+
+    fn takes_batches(&self) -> bool {
+        self.held.is_some()
     }
 
     fn handle_text(&mut self, now: Instant) {

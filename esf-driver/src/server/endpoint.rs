@@ -99,6 +99,14 @@ impl Endpoint for ServerEndpoint {
         self.conn.handle_message(now, message);
     }
 
+    fn handle_batch(&mut self, now: Instant, messages: &mut Vec<Bytes>) {
+        self.conn.handle_batch(now, messages);
+    }
+
+    fn takes_batches(&self) -> bool {
+        self.conn.takes_batches()
+    }
+
     fn handle_text(&mut self, now: Instant) {
         self.conn.handle_text(now);
     }
