@@ -26,16 +26,16 @@ const FRAMES_A_TURN: usize = 256;
 /// Room for messages that arrive together which a link keeps from one turn to the next.
 const KEPT_ROOM: usize = 32;
 const BYTES_A_TURN: usize = 256 * 1024;
-/// How long after a large message its memory is kept for another.
-const SHRINK_AFTER: Duration = Duration::from_secs(1);
+/// A link on which nothing moved for so long is idle, and gives its buffers back.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// A link, turn by turn: reads all that is ready, hands it to the endpoint, feeds all that the endpoint has, flushes once.
 pub(crate) struct Link<T, E> {
     pub(crate) socket: Socket<T>,
     pub(crate) endpoint: E,
     drain: Drain,
-    /// When the memory of large messages is given back, if no other follows.
-    shrink_at: Option<Instant>,
+    /// How many bytes had moved on the stream when they last did, and when that was.
+    moved: (u64, Instant),
     reading: Reading,
     /// Messages that came out of one read of the stream and are not handed in yet; empty between turns.
     arrived: Vec<Bytes>,
@@ -97,7 +97,7 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
             socket,
             endpoint,
             drain: Drain::default(),
-            shrink_at: None,
+            moved: (0, Instant::ZERO),
             reading: Reading::Open,
             arrived: Vec::new(),
             told_flushed: None,
@@ -119,20 +119,27 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
         }
         match self.hand_out(now)? {
             Next::Wait(_) if more => Ok(Next::Again),
-            Next::Wait(at) => Ok(Next::Wait([at, self.plan_shrink(now)].into_iter().flatten().min())),
+            Next::Wait(at) => Ok(Next::Wait([at, self.plan_rest(now)].into_iter().flatten().min())),
             Next::Again => Ok(Next::Again),
         }
     }
 
-    /// Gives the memory of large messages back a while after the last of them; says when that is.
-    fn plan_shrink(&mut self, now: Instant) -> Option<Instant> {
-        if self.socket.take_grew() {
-            self.shrink_at = Some(now + SHRINK_AFTER);
-        } else if self.shrink_at.is_some_and(|at| at <= now) {
-            self.shrink_at = None;
-            self.socket.shrink();
+    /// Gives the buffers back when the link has become idle, and at once after what came alone, such as a heartbeat; says
+    /// when to look again.
+    fn plan_rest(&mut self, now: Instant) -> Option<Instant> {
+        let transport = self.socket.transport();
+        let (moved, (before, since)) = (transport.read + transport.written, self.moved);
+        if moved != before {
+            self.moved = (moved, now);
         }
-        self.shrink_at
+        let idle = since + REST_AFTER <= now;
+        if idle {
+            self.socket.rest();
+            self.arrived = Vec::new();
+        }
+        // What holds half of a message cannot rest, and is not asked again before more of it came.
+        let again = self.socket.is_awake() && (moved != before || !idle);
+        again.then(|| self.moved.1 + REST_AFTER)
     }
 
     /// Hands in what is ready; whether there may be more.
@@ -154,14 +161,12 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
                     }
                     Err(SocketError::Ended) => return Err(self.end(false, None)),
                 },
-                Reading::Discarding => {
-                    match self.socket.stream_mut().map_or(Ok(0), |stream| stream.read(&mut [0; 4096])) {
-                        Ok(0) => return Err(self.end(false, None)),
-                        Ok(_) => {}
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                        Err(_) => return Err(self.end(false, None)),
-                    }
-                }
+                Reading::Discarding => match self.socket.stream_mut().read(&mut [0; 4096]) {
+                    Ok(0) => return Err(self.end(false, None)),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                    Err(_) => return Err(self.end(false, None)),
+                },
                 Reading::Closed(_) => return Ok(false),
             }
             if self.socket.transport().read >= stop {

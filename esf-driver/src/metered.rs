@@ -6,8 +6,7 @@ use std::io::{self, Read, Write};
 /// bytes wait is a peer that has stopped reading: neither can be seen above the WebSocket.
 #[derive(Debug)]
 pub struct Metered<T> {
-    /// `None` once it was taken out.
-    stream: Option<T>,
+    stream: T,
     read: u64,
     written: u64,
 }
@@ -15,7 +14,7 @@ pub struct Metered<T> {
 impl<T> Metered<T> {
     /// Counts from zero.
     pub fn new(stream: T) -> Self {
-        Self { stream: Some(stream), read: 0, written: 0 }
+        Self { stream, read: 0, written: 0 }
     }
 
     /// Bytes read so far.
@@ -30,25 +29,15 @@ impl<T> Metered<T> {
         self.written
     }
 
-    /// The stream itself, unless it was taken out. What passes it there is not counted.
-    pub fn stream_mut(&mut self) -> Option<&mut T> {
-        self.stream.as_mut()
-    }
-
-    /// Takes the stream out, with its counts. What is left is a connection that is not there.
-    #[must_use]
-    pub fn take(&mut self) -> Self {
-        Self { stream: self.stream.take(), read: self.read, written: self.written }
-    }
-
-    fn present(&mut self) -> io::Result<&mut T> {
-        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    /// The stream itself. What passes it there is not counted.
+    pub fn stream_mut(&mut self) -> &mut T {
+        &mut self.stream
     }
 }
 
 impl<T: Read> Read for Metered<T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.present()?.read(buffer)?;
+        let count = self.stream.read(buffer)?;
         self.read += count as u64;
         Ok(count)
     }
@@ -56,13 +45,13 @@ impl<T: Read> Read for Metered<T> {
 
 impl<T: Write> Write for Metered<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.present()?.write(bytes)?;
+        let count = self.stream.write(bytes)?;
         self.written += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.present()?.flush()
+        self.stream.flush()
     }
 }
 

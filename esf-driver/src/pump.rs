@@ -69,12 +69,12 @@ impl Pump {
 
     /// Bytes came. They wait, whole, until [`poll_incoming`](Self::poll_incoming) takes the messages out.
     pub fn handle_bytes(&mut self, bytes: &[u8]) {
-        pipe(&mut self.socket, |pipe| pipe.push(bytes));
+        self.socket.stream_mut().push(bytes);
     }
 
     /// No more bytes come, and none are taken.
     pub fn handle_end(&mut self) {
-        pipe(&mut self.socket, Pipe::end);
+        self.socket.stream_mut().end();
     }
 
     /// The next thing that came, or `None` while it is not whole.
@@ -128,12 +128,12 @@ impl Pump {
     /// The other side is gone.
     pub fn poll_bytes(&mut self, buffer: &mut Vec<u8>) -> Result<bool, SocketError> {
         self.socket.flush()?;
-        Ok(pipe(&mut self.socket, |pipe| pipe.lend(buffer)))
+        Ok(self.socket.stream_mut().lend(buffer))
     }
 
     /// The bytes that were taken out went out.
     pub fn handle_written(&mut self) {
-        pipe(&mut self.socket, Pipe::take_back);
+        self.socket.stream_mut().take_back();
         // It cannot break here: the pipe is memory. That the other side is gone is said by the next call.
         let _ = self.socket.flush();
     }
@@ -182,19 +182,19 @@ impl<E: Endpoint> LinkPump<E> {
 
     /// Bytes came.
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
-        pipe(&mut self.link.socket, |pipe| pipe.push(bytes));
+        self.link.socket.stream_mut().push(bytes);
         self.handle_timeout(now);
     }
 
     /// No more bytes come, and none are taken: the connection broke, or the other side ended it.
     pub fn handle_end(&mut self, now: Instant) {
-        pipe(&mut self.link.socket, Pipe::end);
+        self.link.socket.stream_mut().end();
         self.handle_timeout(now);
     }
 
     /// The bytes that were taken out went out.
     pub fn handle_written(&mut self, now: Instant) {
-        pipe(&mut self.link.socket, Pipe::take_back);
+        self.link.socket.stream_mut().take_back();
         self.handle_timeout(now);
     }
 
@@ -219,7 +219,7 @@ impl<E: Endpoint> LinkPump<E> {
     /// Puts the bytes that are to go out into `buffer`, instead of what was in it; `false` if there are none, or if those
     /// before were not [written](Self::handle_written): what a link has handed out and not heard of is bounded.
     pub fn poll_bytes(&mut self, buffer: &mut Vec<u8>) -> bool {
-        pipe(&mut self.link.socket, |pipe| pipe.lend(buffer))
+        self.link.socket.stream_mut().lend(buffer)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -243,11 +243,6 @@ impl<E: Endpoint> LinkPump<E> {
     pub fn endpoint_mut(&mut self) -> &mut E {
         &mut self.link.endpoint
     }
-}
-
-fn pipe<T: Default>(socket: &mut Socket<Pipe>, change: impl FnOnce(&mut Pipe) -> T) -> T {
-    // It is always there.
-    socket.stream_mut().map(change).unwrap_or_default()
 }
 
 #[cfg(test)]

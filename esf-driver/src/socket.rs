@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use bytes::Bytes;
 use esf_proto::close::CloseReason;
 use tungstenite::{
-    Error, Message, WebSocket,
-    protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    Error, Message,
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
 };
 
 use crate::{endpoint::Transport, metered::Metered};
@@ -22,7 +22,9 @@ pub(crate) const LARGEST_BATCH: usize = 64 * 1024;
 /// A WebSocket that never blocks: `T` returns [`ErrorKind::WouldBlock`] instead.
 #[derive(Debug)]
 pub struct Socket<T> {
-    websocket: WebSocket<Metered<T>>,
+    stream: Metered<T>,
+    /// `None` while it rests.
+    websocket: Option<Box<WebSocketContext>>,
     max_message: usize,
     /// The stream took less than was fed; nothing more is fed until a flush went through.
     blocked: bool,
@@ -33,10 +35,6 @@ pub struct Socket<T> {
     /// Bytes of what was read that are accounted for: the whole messages that came out. A
     /// message is counted as its shortest form, so this is never more than what was used up.
     accounted: u64,
-    /// A message larger than the buffers went through: they are larger now, and stay so.
-    grown: bool,
-    /// One did since somebody asked.
-    grew: bool,
     /// A close was said or heard, or something broke: the WebSocket must not be built anew.
     closing: bool,
 }
@@ -71,20 +69,18 @@ pub enum SocketError {
 impl<T: Read + Write> Socket<T> {
     /// Speaks WebSocket over `stream`, on which the HTTP part is done and of which `read_ahead` was read already.
     pub fn new(stream: T, read_ahead: Vec<u8>, role: Role, max_message: usize) -> Self {
-        let mut config = buffers();
-        limit(&mut config, max_message);
         let ahead = read_ahead.len() as u64;
-        let websocket = WebSocket::from_partially_read(Metered::new(stream), read_ahead, role, Some(config));
+        let begun = !read_ahead.is_empty();
+        let begin = || WebSocketContext::from_partially_read(read_ahead, role, Some(config(max_message)));
         Self {
-            websocket,
+            stream: Metered::new(stream),
+            websocket: begun.then(|| Box::new(begin())),
             max_message,
             blocked: false,
             unflushed: false,
             role,
             ahead,
             accounted: 0,
-            grown: false,
-            grew: false,
             closing: false,
         }
     }
@@ -93,7 +89,9 @@ impl<T: Read + Write> Socket<T> {
     pub fn set_max_message(&mut self, max_message: usize) {
         if self.max_message != max_message {
             self.max_message = max_message;
-            self.websocket.set_config(|config| limit(config, max_message));
+            if let Some(websocket) = &mut self.websocket {
+                websocket.set_config(|config| limit(config, max_message));
+            }
         }
     }
 
@@ -102,7 +100,11 @@ impl<T: Read + Write> Socket<T> {
     /// # Errors
     /// [`SocketError`] is the last word.
     pub fn read(&mut self) -> Result<Option<Incoming>, SocketError> {
-        let read = self.websocket.read();
+        if self.websocket.is_none() && !self.wake()? {
+            return Ok(None);
+        }
+        let (websocket, stream) = self.parts();
+        let read = websocket.read(stream);
         match &read {
             Ok(message) => self.account(message),
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
@@ -134,7 +136,7 @@ impl<T: Read + Write> Socket<T> {
     /// Whether another message may be fed.
     #[must_use]
     pub fn can_write(&self) -> bool {
-        !self.blocked && self.websocket.can_write()
+        !self.blocked && self.websocket.as_ref().is_none_or(|websocket| websocket.can_write())
     }
 
     /// Hands a binary message to the WebSocket; it goes out with the next flush at the latest.
@@ -168,7 +170,8 @@ impl<T: Read + Write> Socket<T> {
     /// # Errors
     /// As [`Self::feed`].
     pub fn flush(&mut self) -> Result<bool, SocketError> {
-        match self.websocket.flush() {
+        let Some(websocket) = &mut self.websocket else { return Ok(true) };
+        match websocket.flush(&mut self.stream) {
             // A server's flush of the answer to a close says that the connection is closed: it is, and all is out.
             Ok(()) | Err(Error::ConnectionClosed) => {
                 self.blocked = false;
@@ -187,7 +190,7 @@ impl<T: Read + Write> Socket<T> {
     /// stream.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.websocket.get_ref().bytes_read() + self.ahead == self.accounted
+        self.stream.bytes_read() + self.ahead == self.accounted
     }
 
     /// Whether something waits for a flush.
@@ -199,34 +202,55 @@ impl<T: Read + Write> Socket<T> {
     /// How far the stream is.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        let stream = self.websocket.get_ref();
-        Transport { read: stream.bytes_read(), written: stream.bytes_written(), unflushed: self.unflushed }
+        Transport { read: self.stream.bytes_read(), written: self.stream.bytes_written(), unflushed: self.unflushed }
     }
 
-    /// The stream itself, for what is below the WebSocket; it is always there.
-    pub fn stream_mut(&mut self) -> Option<&mut T> {
-        self.websocket.get_mut().stream_mut()
+    /// The stream itself, for what is below the WebSocket.
+    pub fn stream_mut(&mut self) -> &mut T {
+        self.stream.stream_mut()
     }
 
-    /// Whether a large message went through since the last call, so that the buffers may be given back later.
-    pub fn take_grew(&mut self) -> bool {
-        std::mem::take(&mut self.grew)
+    /// Whether it holds memory that [`rest`](Self::rest) would give back.
+    #[must_use]
+    pub fn is_awake(&self) -> bool {
+        self.websocket.is_some()
     }
 
-    /// Gives the memory back that large messages took: tungstenite's buffers never shrink, so the WebSocket is built anew.
-    /// Only at a server, and only while nothing is in them in either direction; else nothing happens.
-    pub fn shrink(&mut self) {
+    /// Gives the memory of the WebSocket back until the next message: tungstenite's buffers never shrink, and even small ones
+    /// are most of what an idle connection takes. Only at a server, and only while nothing is in them in either direction;
+    /// else nothing happens.
+    pub fn rest(&mut self) {
         // All that was read came out as whole messages, so nothing waits inside, not even half of a frame. That holds
         // with the masks of clients only: without them two fragments may be shorter than the one frame that is counted.
-        let empty = self.role == Role::Server && self.is_drained() && !self.unflushed && !self.blocked;
-        if !self.grown || self.closing || !empty {
-            return;
+        if self.role == Role::Server && self.is_drained() && !self.unflushed && !self.blocked && !self.closing {
+            self.websocket = None;
         }
-        let mut config = buffers();
-        limit(&mut config, self.max_message);
-        let stream = self.websocket.get_mut().take();
-        self.websocket = WebSocket::from_raw_socket(stream, self.role, Some(config));
-        self.grown = false;
+    }
+
+    /// Builds the WebSocket anew if something came; says whether it did.
+    fn wake(&mut self) -> Result<bool, SocketError> {
+        let mut first = [0; BUFFER];
+        match self.stream.read(&mut first) {
+            Ok(count) if count > 0 => {
+                let mut read = Vec::with_capacity(BUFFER);
+                read.extend_from_slice(&first[..count]);
+                let websocket = WebSocketContext::from_partially_read(read, self.role, Some(config(self.max_message)));
+                self.websocket = Some(Box::new(websocket));
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Ok(_) | Err(_) => {
+                self.closing = true;
+                Err(SocketError::Ended)
+            }
+        }
+    }
+
+    /// The WebSocket, awake, and its stream.
+    fn parts(&mut self) -> (&mut WebSocketContext, &mut Metered<T>) {
+        let Self { websocket, stream, role, max_message, .. } = self;
+        let new = || Box::new(WebSocketContext::new(*role, Some(config(*max_message))));
+        (websocket.get_or_insert_with(new), stream)
     }
 
     /// Counts a message that came out, as one frame: no way to send it with a mask takes less.
@@ -241,20 +265,13 @@ impl<T: Read + Write> Socket<T> {
         let mask = if self.role == Role::Server { 4 } else { 0 };
         self.accounted += 2 + length_field + mask + len;
         self.closing |= message.is_close();
-        self.note_size(message.len());
-    }
-
-    fn note_size(&mut self, len: usize) {
-        let large = len > BUFFER;
-        self.grown |= large;
-        self.grew |= large;
     }
 
     fn write(&mut self, message: Message) -> Result<(), SocketError> {
         self.unflushed = true;
         self.closing |= message.is_close();
-        self.note_size(message.len());
-        match self.websocket.write(message) {
+        let (websocket, stream) = self.parts();
+        match websocket.write(stream, message) {
             Ok(()) => Ok(()),
             // It was taken, and waits inside.
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
@@ -266,8 +283,10 @@ impl<T: Read + Write> Socket<T> {
     }
 }
 
-fn buffers() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER)
+fn config(max_message: usize) -> WebSocketConfig {
+    let mut config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
+    limit(&mut config, max_message);
+    config
 }
 
 fn limit(config: &mut WebSocketConfig, max_message: usize) {

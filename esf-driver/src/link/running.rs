@@ -29,15 +29,15 @@ impl<E: Endpoint> RunningLink<E> {
         Self { link: Link::new(socket, endpoint, coalesce), runtime, alarm }
     }
 
-    /// Runs until the link is over.
-    pub(crate) async fn run(mut self) -> LinkEnd {
-        std::future::poll_fn(|cx| self.poll(cx)).await
+    /// Runs until the link is over. On the heap: a future that has it by value is a multiple of its size, for as long as
+    /// the connection lasts.
+    pub(crate) fn run(self) -> impl Future<Output = LinkEnd> {
+        let mut link = Box::new(self);
+        std::future::poll_fn(move |cx| link.poll(cx))
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
-        if let Some(stream) = self.link.socket.stream_mut() {
-            stream.set_waker(cx.waker());
-        }
+        self.link.socket.stream_mut().set_waker(cx.waker());
         for _ in 0..TURNS_A_POLL {
             self.link.endpoint.register(cx.waker());
             let now = self.runtime.now();

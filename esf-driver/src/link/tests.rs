@@ -418,6 +418,33 @@ fn a_quiet_link_takes_no_turn(by: By) {
 }
 
 #[test]
+fn buffers_are_kept_while_a_link_is_busy_and_given_back_when_it_is_not() {
+    let (here, there) = duplex(1 << 20);
+    let mut client = Socket::new(Bridge::new(Box::new(there)), Vec::new(), Role::Client, 8192);
+    let socket = Socket::new(Bridge::new(Box::new(here)), Vec::new(), Role::Server, 8192);
+    let mut link = Link::new(socket, Scripted::new(), false);
+    let mut turn_at = |ms: u64, message: Option<usize>| {
+        if let Some(len) = message {
+            client.feed(frame(len)).unwrap();
+            client.flush().unwrap();
+        }
+        match link.turn(Instant::from_micros(ms * 1000)) {
+            Ok(Next::Wait(at)) => (link.socket.is_awake(), at.map(|at| at.as_micros() / 1000)),
+            Ok(Next::Again) | Err(_) => panic!("it waits"),
+        }
+    };
+    assert_eq!(turn_at(100, None), (false, None), "nothing ever came");
+    assert_eq!(turn_at(200, Some(10)), (true, Some(1200)));
+    assert_eq!(turn_at(1200, None), (false, None), "a second later");
+    assert_eq!(turn_at(5000, Some(10)), (false, None), "what comes alone leaves nothing behind");
+    assert_eq!(turn_at(5100, Some(8000)), (true, Some(6100)), "two within a second are the begin of more");
+    assert_eq!(turn_at(5900, Some(10)), (true, Some(6900)));
+    assert_eq!(turn_at(6100, None), (true, Some(6900)));
+    assert_eq!(turn_at(6900, None), (false, None));
+    assert_eq!(turn_at(7000, None), (false, None));
+}
+
+#[test]
 fn a_busy_link_yields_after_its_share() {
     let by = By::Loop;
     let pair = pair(by, 1 << 20, false);

@@ -22,7 +22,7 @@ use crate::{
     endpoint::Endpoint as _,
     head::{Head, read_head},
     http::{Refusal, Verdict, judge, may_be_request},
-    link::{Fault, RunningLink},
+    link::{Fault, LinkEnd, RunningLink},
     runtime::{BoxStream, Listener, sleep_until, within},
     socket::Socket,
 };
@@ -203,17 +203,29 @@ impl Shared {
         accepted: Instant,
         too_many: bool,
     ) {
-        let mut endpoint = ServerEndpoint::new(self.clone(), client, accepted);
-        if too_many {
-            endpoint.close(CloseReason::ConnectionLimit);
-        }
-        let socket = Socket::new(Bridge::new(stream), rest, Role::Server, endpoint.max_message());
-        let end = RunningLink::new(socket, endpoint, self.runtime.clone(), self.coalesce).run().await;
+        let end = self.link(stream, rest, client, accepted, too_many).await;
         match end.fault {
             Some(Fault::TooLarge) => self.state.counters.messages_too_large.fetch_add(1, Ordering::Relaxed),
             Some(Fault::Violation) => self.state.counters.websocket_violations.fetch_add(1, Ordering::Relaxed),
             None => 0,
         };
+    }
+
+    /// Apart from the one who waits for it, whose future would keep room for all that goes into it.
+    fn link(
+        self: &Arc<Self>,
+        stream: BoxStream,
+        rest: Vec<u8>,
+        client: Client,
+        accepted: Instant,
+        too_many: bool,
+    ) -> impl Future<Output = LinkEnd> + use<> {
+        let mut endpoint = ServerEndpoint::new(self.clone(), client, accepted);
+        if too_many {
+            endpoint.close(CloseReason::ConnectionLimit);
+        }
+        let socket = Socket::new(Bridge::new(stream), rest, Role::Server, endpoint.max_message());
+        RunningLink::new(socket, endpoint, self.runtime.clone(), self.coalesce).run()
     }
 }
 

@@ -297,3 +297,16 @@ fn a_shutdown_asks_closes_and_comes_to_an_end() {
     runtime.block_on(read).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn what_a_connection_keeps_for_as_long_as_it_lasts_is_small() {
+    let runtime = Virtual::new();
+    let server = ServerBuilder::new(runtime).open().start().unwrap();
+    let (here, _there) = duplex(1);
+    let connection = server.0.clone().serve(Box::new(here), None);
+    let future = size_of_val(&connection);
+    assert!(future <= 768, "the future of a connection: {future} bytes");
+    let link = size_of::<crate::link::RunningLink<endpoint::ServerEndpoint>>();
+    assert!(link <= 1600, "its link: {link} bytes");
+}

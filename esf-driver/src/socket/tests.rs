@@ -149,19 +149,20 @@ fn pings_are_answered_by_themselves() {
 #[test]
 fn text_is_told_apart_and_an_end_is_an_end() {
     let (mut client, mut server) = pair(1 << 20);
-    client.websocket.send(Message::text("hello")).unwrap();
+    client.write(Message::text("hello")).unwrap();
+    client.flush().unwrap();
     assert_eq!(server.read(), Ok(Some(Incoming::Text)));
-    client.stream_mut().unwrap().outgoing.borrow_mut().closed = true;
+    client.stream_mut().outgoing.borrow_mut().closed = true;
     assert_eq!(server.read(), Err(SocketError::Ended));
 }
 
 #[test]
 fn bytes_that_are_no_websocket_are_a_violation() {
     let (mut client, mut server) = pair(1 << 20);
-    client.stream_mut().unwrap().write_all(&[0xf2, 0x80, 0, 0, 0, 0]).unwrap();
+    client.stream_mut().write_all(&[0xf2, 0x80, 0, 0, 0, 0]).unwrap();
     assert!(matches!(server.read(), Err(SocketError::Violation(_))));
     let (mut client, mut server) = pair(1 << 20);
-    client.stream_mut().unwrap().write_all(&[0x82, 1, 7]).unwrap();
+    client.stream_mut().write_all(&[0x82, 1, 7]).unwrap();
     assert!(matches!(server.read(), Err(SocketError::Violation(_))), "a frame that is not masked");
 }
 
@@ -184,26 +185,27 @@ fn masked(head: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A server that gets these bytes in pieces of such sizes and gives its memory back whenever it may: what came out.
-fn with_shrinking(bytes: &[u8], sizes: &[usize]) -> (Vec<usize>, usize) {
+/// A server that gets these bytes in pieces of such sizes and gives its memory back whenever it may: what came out, and
+/// how often it rested.
+fn with_rests(bytes: &[u8], sizes: &[usize]) -> (Vec<usize>, usize) {
     let (mut client, mut server) = pair(1 << 22);
     server.set_max_message(1 << 20);
-    let (mut came, mut shrunk, mut left, mut sizes) = (Vec::new(), 0, bytes, sizes.iter().cycle());
+    let (mut came, mut rests, mut left, mut sizes) = (Vec::new(), 0, bytes, sizes.iter().cycle());
     while !left.is_empty() {
         let (piece, after) = left.split_at(left.len().min(*sizes.next().unwrap()));
         left = after;
-        client.stream_mut().unwrap().write_all(piece).unwrap();
+        client.stream_mut().write_all(piece).unwrap();
         while let Some(incoming) = server.read().unwrap() {
             if let Incoming::Message(message) = incoming {
                 came.push(message.len());
             }
         }
         server.flush().unwrap();
-        let grown = server.grown;
-        server.shrink();
-        shrunk += usize::from(grown && !server.grown);
+        let awake = server.is_awake();
+        server.rest();
+        rests += usize::from(awake && !server.is_awake());
     }
-    (came, shrunk)
+    (came, rests)
 }
 
 #[test]
@@ -215,9 +217,9 @@ fn memory_is_given_back_wherever_the_stream_is_cut_and_no_message_is_lost() {
         bytes.extend(masked(0x89, b"ping"));
     }
     for sizes in [&[1][..], &[7, 1, 4096], &[13, 70_014], &[1 << 20], &[4_000], &[65_536, 3, 2, 14]] {
-        let (came, shrunk) = with_shrinking(&bytes, sizes);
+        let (came, rests) = with_rests(&bytes, sizes);
         assert_eq!(came, lens, "{sizes:?}");
-        assert!(shrunk > 0, "{sizes:?}");
+        assert!(rests > 0, "{sizes:?}");
     }
 }
 
@@ -233,8 +235,51 @@ fn fragments_are_never_taken_for_less_than_they_are() {
             bytes.extend(masked(0x82, &message(20)));
         }
         for sizes in [&[1][..], &[5_000, 1], &[65_550, 2]] {
-            let (came, _) = with_shrinking(&bytes, sizes);
+            let (came, _) = with_rests(&bytes, sizes);
             assert_eq!(came, [65_536, 20, 65_536, 20, 65_536, 20], "{cut} {sizes:?}");
         }
     }
+}
+
+#[test]
+fn what_rests_holds_no_buffer_and_wakes_for_what_comes_and_for_what_is_fed() {
+    let (mut client, mut server) = pair(1 << 20);
+    client.feed(message(10)).unwrap();
+    client.flush().unwrap();
+    assert_eq!(server.read(), Ok(Some(Incoming::Message(message(10)))));
+    server.rest();
+    assert!(!server.is_awake());
+    assert!(server.can_write());
+    assert_eq!(server.read(), Ok(None), "nothing came");
+    assert_eq!(server.flush(), Ok(true), "nothing is to be flushed");
+    assert!(!server.is_awake());
+
+    server.set_max_message(LIMIT * 2);
+    client.feed(message(LIMIT * 2)).unwrap();
+    client.flush().unwrap();
+    assert_eq!(server.read(), Ok(Some(Incoming::Message(message(LIMIT * 2)))), "by the limit that was set meanwhile");
+    assert_eq!(server.read(), Ok(None));
+    server.rest();
+    server.feed(message(20)).unwrap();
+    server.rest();
+    assert!(server.is_awake(), "something is to be flushed");
+    server.flush().unwrap();
+    assert_eq!(client.read(), Ok(Some(Incoming::Message(message(20)))));
+
+    server.rest();
+    client.stream_mut().outgoing.borrow_mut().closed = true;
+    assert_eq!(server.read(), Err(SocketError::Ended));
+    assert_eq!(server.read(), Err(SocketError::Ended));
+}
+
+#[test]
+fn half_of_a_message_keeps_it_awake() {
+    let (mut client, mut server) = pair(1 << 20);
+    let bytes = masked(0x82, &message(100));
+    client.stream_mut().write_all(&bytes[..50]).unwrap();
+    assert_eq!(server.read(), Ok(None));
+    server.rest();
+    assert!(server.is_awake());
+    client.stream_mut().write_all(&bytes[50..]).unwrap();
+    assert_eq!(server.read(), Ok(Some(Incoming::Message(message(100)))));
 }
