@@ -11,10 +11,11 @@ mod streams;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
     vec::Vec,
 };
-use core::hash::BuildHasher;
+use core::{cell::RefCell, hash::BuildHasher};
 
 use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
@@ -36,6 +37,16 @@ use crate::{
 pub trait Reach<H> {
     /// Runs `visit` on somebody's outbox, and wakes whoever empties it if [`Outbox::take_wake`] says so.
     fn visit<R>(&self, whose: Whose<'_, H>, visit: impl FnOnce(&mut Outbox) -> R) -> R;
+}
+
+/// Everything on one thread: sessions have their outboxes in such cells, and this one is the server's own.
+impl Reach<Rc<RefCell<Outbox>>> for RefCell<Outbox> {
+    fn visit<R>(&self, whose: Whose<'_, Rc<RefCell<Outbox>>>, visit: impl FnOnce(&mut Outbox) -> R) -> R {
+        match whose {
+            Whose::Session(outbox) => visit(&mut outbox.borrow_mut()),
+            Whose::Server => visit(&mut self.borrow_mut()),
+        }
+    }
 }
 
 /// Whose outbox.

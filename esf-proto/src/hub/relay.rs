@@ -6,7 +6,7 @@ use super::{Hub, Login, Party, Reach, Sender, Whose, streams::SlowReceiver};
 use crate::{
     failure::Failure,
     ids::{DeviceKind, InstanceId, Source, UserId},
-    server::{Copies, HubCommand, HubEvent, Open, SERVER},
+    server::{Copies, HubCommand, HubEvent, Open, SERVER, Session},
     session::inbound::{IncomingQuery, QueryToken},
     time::{Instant, UnixMillis},
     wire::{Address, Flags, Frame, Kind, Method, RawFrame, Route},
@@ -28,6 +28,18 @@ pub(super) struct Passing<'a> {
 }
 
 impl<H: Clone> Hub<H> {
+    /// Does all that a session wants, for a server whose application does not watch: see [`carry_out`](Self::carry_out).
+    /// `handle` is the session's own.
+    pub fn settle(&self, now: Instant, session: &mut Session, handle: &H, reach: &impl Reach<H>) {
+        let (id, origin, engine) = (session.id(), session.origin(), session.engine().clone());
+        let party = Party { session: id, origin, engine: &engine, rights: session.rights(), handle };
+        while let Some(command) = session.poll_hub() {
+            if let Some(event) = self.carry_out(now, &party, command, reach) {
+                session.handle_hub(event);
+            }
+        }
+    }
+
     /// Does what a session wants, now, and says what the session is to hear of it. Called under the session's lock;
     /// outboxes are locked one at a time.
     pub fn carry_out(
