@@ -3,6 +3,8 @@
 mod file;
 mod incoming;
 mod outgoing;
+#[cfg(feature = "async")]
+mod reader;
 mod source;
 
 pub use esf_proto::session::blob::MAX_BLOB_NAME;
@@ -12,4 +14,6 @@ pub use incoming::{BlobChoice, BlobOffer, BlobStream};
 pub(crate) use incoming::{Flow, Inlet};
 pub use outgoing::{BlobError, BlobOptions, BlobProgress, SendingBlob};
 pub(crate) use outgoing::{Line, Transfer, feed};
-pub use source::{BlobReader, BlobSeeker, BlobSource};
+#[cfg(feature = "async")]
+pub use reader::{BlobReader, BlobSeeker};
+pub use source::BlobSource;

@@ -21,16 +21,22 @@ mod blobs;
 mod builder;
 mod calls;
 mod core;
+mod dial;
 mod endpoint;
 mod event;
+#[cfg(feature = "async")]
 mod task;
-#[cfg(test)]
+#[cfg(all(test, feature = "async"))]
 mod tests;
 
+#[cfg(feature = "async")]
+pub use self::builder::ClientBuilder;
 use self::core::Shared;
 pub use self::{
-    builder::{ClientBuilder, ConnectError},
+    builder::ConnectError,
     calls::{CallError, Cursor, Device, OnlinePage, OnlineUser},
+    dial::{Dial, Dialer, Dialing, Handshake},
+    endpoint::ClientEndpoint,
     event::{Event, Events},
 };
 

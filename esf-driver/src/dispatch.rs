@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
-    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,11 +18,10 @@ use esf_proto::{
         inbound::{IncomingQuery, Message, MessageKind, QueryToken},
     },
 };
-use futures_util::FutureExt as _;
 
 use crate::{
     handler::{AnyHandler, Context, HandlerFailed},
-    runtime::{Runtime, within},
+    tasks::{Tasks, catch_panic, within},
 };
 
 mod blobs;
@@ -63,7 +61,7 @@ pub(crate) trait Inbox: Send + Sync + 'static {
 /// What all handlers of one client or server share.
 pub(crate) struct Handling {
     pub(crate) handler: Arc<dyn AnyHandler>,
-    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) runtime: Arc<dyn Tasks>,
     pub(crate) gates: Gates,
     /// How long a handler may take.
     pub(crate) limit: Duration,
@@ -242,7 +240,7 @@ impl<I: Inbox> Dispatch<I> {
 
     /// Runs a handler; `None` if it panicked or took too long.
     async fn run<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
-        let caught = AssertUnwindSafe(handler).catch_unwind();
+        let caught = catch_panic(handler);
         self.count(within(&*self.handling.runtime, self.handling.limit, caught).await)
     }
 
@@ -285,5 +283,5 @@ fn cost(message: &Message) -> usize {
     message.body.len() + MESSAGE_COST
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "async"))]
 mod tests;

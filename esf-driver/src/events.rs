@@ -83,5 +83,5 @@ fn wake<T>(mut state: MutexGuard<'_, State<T>>) {
     wakers.into_iter().for_each(Waker::wake);
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "async"))]
 mod tests;

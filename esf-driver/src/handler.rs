@@ -9,7 +9,7 @@ use esf_proto::{
 
 use crate::{
     blob::{BlobChoice, BlobOffer, BlobStream},
-    runtime::BoxFuture,
+    tasks::BoxFuture,
 };
 
 /// Handles what arrives, at a client or at a server.

@@ -4,11 +4,13 @@
 //! so a page or a person with `curl` would never learn why; here each refusal has a status and a line of text.
 
 mod forwarded;
+mod head;
 mod origin;
 mod reply;
 mod request;
 
 pub use forwarded::{ForwardedHeader, client_behind};
+pub use head::{Head, HeadReader};
 pub use origin::Origins;
 pub use reply::{Accepted, HandshakeError, check_reply, request};
 pub use request::{Refusal, Rules, Verdict, judge};

@@ -59,42 +59,35 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+pub mod blob;
+pub mod client;
 pub mod endpoint;
+pub mod handler;
 pub mod http;
 pub mod link;
 pub mod metered;
 pub mod node;
 pub mod pump;
+pub mod server;
 pub mod socket;
 pub mod step;
+pub mod tasks;
 pub mod tcp;
 pub mod url;
 
-#[cfg(feature = "async")]
-pub mod blob;
+mod completion;
+mod dispatch;
+mod events;
+mod notify;
+mod random;
+
 #[cfg(feature = "async")]
 mod bridge;
-#[cfg(feature = "async")]
-pub mod client;
-#[cfg(feature = "async")]
-mod dispatch;
-#[cfg(feature = "async")]
-mod events;
-#[cfg(feature = "async")]
-pub mod handler;
-#[cfg(feature = "async")]
-mod head;
 #[cfg(feature = "async")]
 pub mod memory;
 #[cfg(feature = "async")]
 pub mod names;
 #[cfg(feature = "async")]
-mod notify;
-#[cfg(feature = "async")]
-mod random;
-#[cfg(feature = "async")]
 pub mod runtime;
-#[cfg(feature = "async")]
-pub mod server;
 #[cfg(all(test, feature = "async"))]
 mod testing;

@@ -1,11 +1,33 @@
-//! Waiting for a condition that other tasks bring about.
+//! Wakers that wait for other threads and tasks.
 
 use std::{
     sync::{Mutex, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-/// Wakes whoever waits. Whoever changes what the others look at calls [`notify`](Self::notify) afterwards.
+/// The one task, or thread, that does some work: whoever has work for it wakes it.
+#[derive(Debug, Default)]
+pub(crate) struct Worker(Mutex<Option<Waker>>);
+
+impl Worker {
+    /// Wakes `waker` at the next [`wake`](Self::wake), and nobody else any more.
+    pub(crate) fn register(&self, waker: &Waker) {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(present) => present.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes it, once until it registers again.
+    pub(crate) fn wake(&self) {
+        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// Wakes whoever waits for a condition. Whoever changes what the others look at calls [`notify`](Self::notify) afterwards.
 #[derive(Debug, Default)]
 pub(crate) struct Notify(Mutex<Vec<Waker>>);
 

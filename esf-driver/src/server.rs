@@ -2,14 +2,12 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::SocketAddr,
-    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::Poll,
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -17,26 +15,31 @@ use esf_proto::{
     failure::Failure,
     ids::UserId,
     server::{AppRequest, AppResponse},
+    time::Instant,
 };
-use futures_channel::oneshot;
-use futures_util::{FutureExt as _, task::AtomicWaker};
 
 pub use crate::node::ServerEvent;
 pub use esf_proto::server::{Config, Relogin};
 
+#[cfg(feature = "async")]
 mod accept;
+mod arrival;
 mod auth;
 mod builder;
 mod door;
 mod endpoint;
 mod sends;
+mod shortage;
 mod stats;
-#[cfg(test)]
+#[cfg(all(test, feature = "async"))]
 mod tests;
 
 pub use self::{
+    arrival::{Arrival, Arrived, REFUSAL},
     auth::{Accepted, Authenticator, Decision, LoginClaim, LoginRequest},
     builder::ServerBuilder,
+    endpoint::ServerEndpoint,
+    shortage::Shortage,
     stats::ServerStats,
 };
 use self::{
@@ -48,11 +51,12 @@ use self::{
 };
 use crate::{
     admission::Admission,
+    completion::Teller,
     dispatch::{Dispatch, Handling},
     events::{EventQueue, Next},
     node::Node,
-    notify::Notify,
-    runtime::{Alarm, BoxStream, Listener, Runtime, within},
+    notify::{Notify, Worker},
+    tasks::{Alarm, Tasks, catch_panic, within},
 };
 
 /// How long a shutdown takes at most, unless the caller says otherwise.
@@ -81,7 +85,10 @@ enum Path {
 /// What the handles, links and listeners of one server share.
 struct Shared {
     node: Arc<Node>,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<dyn Tasks>,
+    /// Where streams come from that this server accepts itself.
+    #[cfg(feature = "async")]
+    sockets: Option<Arc<dyn crate::runtime::Runtime>>,
     door: Door,
     authenticator: Arc<dyn AnyAuthenticator>,
     pre_query: Option<PreQueryHandler>,
@@ -105,16 +112,51 @@ struct State {
     changed: Notify,
     events: EventQueue<ServerEvent>,
     calls: Calls,
-    housekeeper: AtomicWaker,
+    housekeeper: Worker,
 }
 
-/// Tells everybody that nobody keeps house any more.
-struct End<'a>(&'a State);
+/// Does what no link does: ends sessions whose clients did not come back, passes on events and outcomes.
+///
+/// When it is dropped, everybody is told that nobody keeps house any more.
+struct Housekeeper(Arc<Shared>);
 
-impl Drop for End<'_> {
+/// When there is more to do.
+enum Keeping {
+    /// When it is woken, or at this instant.
+    Wait(Option<Instant>),
+    /// Never: the server is over.
+    Over,
+}
+
+impl Housekeeper {
+    fn register(&self, waker: &Waker) {
+        let Shared { node, state, .. } = &*self.0;
+        state.housekeeper.register(waker);
+        node.register(waker);
+        node.register_events(waker);
+        node.register_outcomes(waker);
+    }
+
+    fn next(&self) -> Keeping {
+        let Shared { node, state, runtime, .. } = &*self.0;
+        let now = runtime.now();
+        if node.poll_timeout().is_some_and(|at| at <= now) {
+            node.handle_timeout(now);
+        }
+        while let Some(event) = node.poll_event() {
+            state.events.push(event);
+        }
+        while let Some(outcome) = node.poll_outcome(now) {
+            state.calls.complete(outcome);
+        }
+        if state.ended.load(Ordering::SeqCst) { Keeping::Over } else { Keeping::Wait(node.poll_timeout()) }
+    }
+}
+
+impl Drop for Housekeeper {
     fn drop(&mut self) {
-        self.0.events.end();
-        self.0.calls.end();
+        self.0.state.events.end();
+        self.0.state.calls.end();
     }
 }
 
@@ -122,43 +164,6 @@ impl Drop for End<'_> {
 pub struct ServerEvents(Arc<Shared>);
 
 impl Server {
-    /// Listens on `address`, `host:port`, as often as wanted; port 0 takes a free one. The address is the one taken.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub async fn listen(&self, address: &str) -> io::Result<SocketAddr> {
-        let listener = self.0.runtime.listen(address).await?;
-        self.serve(listener)
-    }
-
-    /// Accepts from a listener that is there already.
-    ///
-    /// # Errors
-    /// What the system says when it is asked for the address.
-    pub fn serve(&self, listener: Box<dyn Listener>) -> io::Result<SocketAddr> {
-        let address = listener.local_addr()?;
-        lock(&self.0.state.addresses).push(address);
-        self.spawn(self.0.clone().accept_from(listener));
-        Ok(address)
-    }
-
-    /// Serves a stream that was accepted elsewhere, or an in-memory one. The HTTP request is read from it.
-    pub fn serve_stream(&self, stream: BoxStream) {
-        self.spawn(self.0.clone().serve(stream, None));
-    }
-
-    /// Serves a WebSocket that was opened elsewhere, with the sub-protocol `esf.v1`: `read_ahead` is what was read of it
-    /// already.
-    pub fn serve_websocket(&self, stream: BoxStream, read_ahead: Vec<u8>) {
-        self.spawn(self.0.clone().serve_websocket(stream, read_ahead));
-    }
-
-    /// The same for a stream whose other side is known: its limits by address count, and if it is a trusted proxy, those
-    /// of whom it brings.
-    pub fn serve_stream_from(&self, stream: BoxStream, from: SocketAddr) {
-        self.spawn(self.0.clone().serve(stream, Some(from)));
-    }
-
     /// What it takes now.
     #[must_use]
     pub fn admission(&self) -> Admission {
@@ -249,10 +254,6 @@ impl Server {
     pub fn events(&self) -> ServerEvents {
         ServerEvents(self.0.clone())
     }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.runtime.spawn(Box::pin(task));
-    }
 }
 
 impl ServerEvents {
@@ -294,31 +295,15 @@ impl Shared {
         let _ = within(&*self.runtime, limit, empty).await;
     }
 
-    /// What no link does: ends sessions whose clients did not come back, passes on events and outcomes.
+    /// What no link does, as a task.
     async fn keep_house(self: Arc<Self>) {
-        // Also when the runtime drops this task where it waits.
-        let _end = End(&self.state);
-        let mut alarm = Alarm::new(&*self.runtime);
+        let housekeeper = Housekeeper(self);
+        let mut alarm = Alarm::new(&*housekeeper.0.runtime);
         std::future::poll_fn(|cx| {
             loop {
-                self.state.housekeeper.register(cx.waker());
-                self.node.register(cx.waker());
-                self.node.register_events(cx.waker());
-                self.node.register_outcomes(cx.waker());
-                let now = self.runtime.now();
-                if self.node.poll_timeout().is_some_and(|at| at <= now) {
-                    self.node.handle_timeout(now);
-                }
-                while let Some(event) = self.node.poll_event() {
-                    self.state.events.push(event);
-                }
-                while let Some(outcome) = self.node.poll_outcome(now) {
-                    self.state.calls.complete(outcome);
-                }
-                if self.state.ended.load(Ordering::SeqCst) {
-                    return Poll::Ready(());
-                }
-                if alarm.poll(cx, now, self.node.poll_timeout()).is_pending() {
+                housekeeper.register(cx.waker());
+                let Keeping::Wait(at) = housekeeper.next() else { return Poll::Ready(()) };
+                if alarm.poll(cx, housekeeper.0.runtime.now(), at).is_pending() {
                     return Poll::Pending;
                 }
             }
@@ -327,17 +312,15 @@ impl Shared {
     }
 
     /// Asks the application about a login, or passes it a query before login.
-    fn ask_application(self: &Arc<Self>, client: Client, request: AppRequest, answer: oneshot::Sender<AppResponse>) {
+    fn ask_application(self: &Arc<Self>, client: Client, request: AppRequest, answer: Teller<AppResponse>) {
         if let Some(retry_after) = self.asks_too_often(self.runtime.now(), client, &request) {
-            // A link that is gone does not mind.
-            let _ = answer.send(AppResponse::TooOften { retry_after });
+            answer.tell(AppResponse::TooOften { retry_after });
             return;
         }
         if self.state.decisions.fetch_add(1, Ordering::SeqCst) >= DECISIONS {
             self.state.decisions.fetch_sub(1, Ordering::SeqCst);
             self.state.counters.logins_put_off.fetch_add(1, Ordering::Relaxed);
-            // A link that is gone does not mind.
-            let _ = answer.send(match request {
+            answer.tell(match request {
                 AppRequest::Authenticate(_) => AppResponse::Later { retry_after: RETRY_AFTER },
                 AppRequest::PreQuery { .. } => AppResponse::PreReply(Err(Failure::Busy)),
             });
@@ -356,7 +339,7 @@ impl Shared {
         decision
     }
 
-    async fn decide(self: Arc<Self>, request: AppRequest, answer: oneshot::Sender<AppResponse>) {
+    async fn decide(self: Arc<Self>, request: AppRequest, answer: Teller<AppResponse>) {
         let is_login = matches!(request, AppRequest::Authenticate(_));
         let decide = async {
             match request {
@@ -367,7 +350,7 @@ impl Shared {
                 }),
             }
         };
-        let caught = AssertUnwindSafe(decide).catch_unwind();
+        let caught = catch_panic(decide);
         let decided = within(&*self.runtime, self.node.config().login_timeout, caught).await;
         self.state.decisions.fetch_sub(1, Ordering::SeqCst);
         let response = match decided {
@@ -385,8 +368,7 @@ impl Shared {
             // The link's own time for the login is over as well.
             None => return,
         };
-        // A link that is gone does not mind.
-        let _ = answer.send(response);
+        answer.tell(response);
     }
 }
 

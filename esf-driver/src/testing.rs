@@ -12,7 +12,7 @@ use std::{
 
 use esf_proto::time::Instant;
 
-use crate::runtime::{BoxFuture, BoxStream, Listener, Runtime, Timer};
+use crate::runtime::{BoxFuture, BoxStream, Listener, Runtime, Tasks, Timer};
 
 /// Tasks and timers under a clock that the test moves.
 #[derive(Default)]
@@ -124,7 +124,7 @@ impl Virtual {
     }
 }
 
-impl Runtime for Virtual {
+impl Tasks for Virtual {
     fn now(&self) -> Instant {
         Instant::from_micros(self.now.load(Ordering::SeqCst))
     }
@@ -138,7 +138,9 @@ impl Runtime for Virtual {
         self.spawned.fetch_add(1, Ordering::SeqCst);
         self.tasks().push(Task { future, flag: Arc::new(Flag(AtomicBool::new(true))) });
     }
+}
 
+impl Runtime for Virtual {
     fn connect<'a>(&'a self, _: &'a str, _: u16) -> BoxFuture<'a, io::Result<BoxStream>> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }

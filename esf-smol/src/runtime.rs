@@ -11,7 +11,7 @@ use std::{
 
 use esf_driver::{
     blob::Blocking,
-    runtime::{BoxFuture, BoxStream, Listener, Runtime, Timer},
+    runtime::{BoxFuture, BoxStream, Listener, Runtime, Tasks, Timer},
     tcp::tune,
 };
 use esf_proto::time::Instant;
@@ -43,7 +43,7 @@ impl Smol {
     }
 }
 
-impl Runtime for Smol {
+impl Tasks for Smol {
     fn now(&self) -> Instant {
         Instant::ZERO + self.epoch.elapsed()
     }
@@ -59,7 +59,9 @@ impl Runtime for Smol {
         }
         .detach();
     }
+}
 
+impl Runtime for Smol {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<BoxStream>> {
         Box::pin(async move {
             let stream = TcpStream::connect((host, port)).await?;

@@ -10,7 +10,7 @@ use std::{
 
 use esf_driver::{
     blob::Blocking,
-    runtime::{BoxFuture, BoxStream, Listener, Runtime, Timer},
+    runtime::{BoxFuture, BoxStream, Listener, Runtime, Tasks, Timer},
     tcp::tune,
 };
 use esf_proto::time::Instant;
@@ -41,7 +41,7 @@ impl Tokio {
     }
 }
 
-impl Runtime for Tokio {
+impl Tasks for Tokio {
     fn now(&self) -> Instant {
         let since = self.epoch.elapsed();
         Instant::ZERO + since
@@ -54,7 +54,9 @@ impl Runtime for Tokio {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.handle.spawn(task);
     }
+}
 
+impl Runtime for Tokio {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<BoxStream>> {
         Box::pin(async move {
             let stream = TcpStream::connect((host, port)).await?;

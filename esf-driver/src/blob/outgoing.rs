@@ -269,5 +269,5 @@ async fn unless_over<T>(transfer: &Transfer, reading: impl Future<Output = T>) -
     .await
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "async"))]
 mod tests;

@@ -1,6 +1,6 @@
 //! What is decided before a client starts.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use esf_proto::{
     client::{Config, ConfigError, Seed, Session, State},
@@ -12,13 +12,13 @@ use esf_proto::{
 use super::{
     Client, HANDLER_LIMIT, Handle, WeakClient,
     core::{Core, Post, Shared},
-    task::{Connector, Task},
+    dial::Dialer,
 };
 use crate::{
     dispatch::{Dispatch, Gates, HandlerCounters, Handling},
-    handler::{AnyHandler, Handler},
+    handler::AnyHandler,
     random,
-    runtime::{BoxStream, Runtime},
+    tasks::Tasks,
     url::{Url, UrlError},
 };
 
@@ -69,43 +69,48 @@ pub enum ConnectError {
     Closed(CloseReason),
 }
 
-type MakeHandler = Box<dyn FnOnce(WeakClient) -> Arc<dyn AnyHandler> + Send>;
+pub(crate) type MakeHandler = Box<dyn FnOnce(WeakClient) -> Arc<dyn AnyHandler> + Send>;
 
 /// Builds a [`Client`]. An adapter gives one out with its runtime.
 #[must_use = "a client that is not started does nothing"]
+#[cfg(feature = "async")]
 pub struct ClientBuilder {
-    runtime: Arc<dyn Runtime>,
-    url: String,
-    config: Config,
-    handler: MakeHandler,
-    connector: Option<Connector>,
-    origin: Option<String>,
-    coalesce: bool,
+    plan: Plan,
+    runtime: Arc<dyn crate::runtime::Runtime>,
+    connector: Option<super::task::Connector>,
 }
 
+/// What every client is started from.
+pub(crate) struct Plan {
+    pub(crate) tasks: Arc<dyn Tasks>,
+    pub(crate) url: String,
+    pub(crate) config: Config,
+    pub(crate) handler: MakeHandler,
+    pub(crate) origin: Option<String>,
+    pub(crate) coalesce: bool,
+    /// Sources and queries that are handled at the same time.
+    pub(crate) gates: (usize, usize),
+}
+
+#[cfg(feature = "async")]
 impl ClientBuilder {
     /// A client on `runtime` for the server at `url`, such as `ws://127.0.0.1:4540`.
-    pub fn new(runtime: Arc<dyn Runtime>, url: &str, config: Config) -> Self {
-        Self {
-            runtime,
-            url: url.to_owned(),
-            config,
-            handler: Box::new(|_| Arc::new(())),
-            connector: None,
-            origin: None,
-            coalesce: false,
-        }
+    pub fn new(runtime: Arc<impl crate::runtime::Runtime>, url: &str, config: Config) -> Self {
+        Self { plan: Plan::new(runtime.clone(), url, config), runtime, connector: None }
     }
 
     /// Handles what others send. Without a handler messages are dropped and queries fail.
-    pub fn handler(self, handler: impl Handler) -> Self {
+    pub fn handler(self, handler: impl crate::handler::Handler) -> Self {
         self.handler_with(|_| handler)
     }
 
     /// Handles what others send with a handler that sends something itself. It gets a handle that does not keep the
     /// client alive.
-    pub fn handler_with<H: Handler>(mut self, make: impl FnOnce(WeakClient) -> H + Send + 'static) -> Self {
-        self.handler = Box::new(|client| Arc::new(make(client)));
+    pub fn handler_with<H: crate::handler::Handler>(
+        mut self,
+        make: impl FnOnce(WeakClient) -> H + Send + 'static,
+    ) -> Self {
+        self.plan.handler = Box::new(|client| Arc::new(make(client)));
         self
     }
 
@@ -114,7 +119,7 @@ impl ClientBuilder {
     pub fn connector<F, R>(mut self, connect: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = io::Result<BoxStream>> + Send + 'static,
+        R: Future<Output = std::io::Result<crate::runtime::BoxStream>> + Send + 'static,
     {
         self.connector = Some(Box::new(move || Box::pin(connect())));
         self
@@ -122,13 +127,13 @@ impl ClientBuilder {
 
     /// Sends an `Origin`, as a web page would.
     pub fn origin(mut self, origin: &str) -> Self {
-        self.origin = Some(origin.to_owned());
+        self.plan.origin = Some(origin.to_owned());
         self
     }
 
     /// Puts frames that are ready at the same time into one WebSocket message. Off by default.
     pub fn coalesce(mut self, coalesce: bool) -> Self {
-        self.coalesce = coalesce;
+        self.plan.coalesce = coalesce;
         self
     }
 
@@ -137,39 +142,18 @@ impl ClientBuilder {
     /// # Errors
     /// The URL, the origin or the settings cannot be used.
     pub fn start(self) -> Result<Client, ConnectError> {
-        let url: Url = self.url.parse().map_err(|error| ConnectError::Url { url: self.url.clone(), error })?;
-        self.config.check()?;
-        if self.origin.as_ref().is_some_and(|origin| !origin.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(ConnectError::Origin);
-        }
-        let (instance, jitter) = random::u64().zip(random::u64()).ok_or(ConnectError::Random)?;
         let runtime = self.runtime;
-        let seed = Seed { instance: InstanceId(instance), jitter };
-        let session = Session::new(self.config, seed, runtime.now());
+        let (client, dialer) = self.plan.start()?;
         let connector = self.connector.unwrap_or_else(|| {
-            let (runtime, host, port) = (runtime.clone(), url.host().to_owned(), url.port());
+            let (runtime, host, port) = (runtime.clone(), dialer.url().host().to_owned(), dialer.url().port());
             Box::new(move || {
                 let (runtime, host) = (runtime.clone(), host.clone());
                 Box::pin(async move { runtime.connect(&host, port).await })
             })
         });
-
-        let mut shared = None;
-        let handle = Arc::new_cyclic(|weak| {
-            let handling = Arc::new(Handling {
-                handler: (self.handler)(WeakClient(weak.clone())),
-                runtime: runtime.clone(),
-                gates: Gates::new(SOURCES, QUERIES),
-                limit: HANDLER_LIMIT,
-                counters: HandlerCounters::default(),
-            });
-            Handle { shared: shared.insert(Shared::new(session, runtime.clone(), handling)).clone() }
-        });
-        let shared = handle.shared.clone();
-        let dispatch = Dispatch::new(Post(shared.clone()), shared.handling.clone());
-        let task = Task { shared, dispatch, connector, url, origin: self.origin, coalesce: self.coalesce };
-        runtime.spawn(Box::pin(task.run()));
-        Ok(Client(handle))
+        let tasks = client.shared().runtime.clone();
+        runtime.spawn(Box::pin(super::task::Task { dialer, runtime: tasks, connector }.run()));
+        Ok(client)
     }
 
     /// Starts the client and waits until it is logged in.
@@ -177,10 +161,7 @@ impl ClientBuilder {
     /// # Errors
     /// The first attempt came to nothing, or the login was refused; the client has ended then.
     pub async fn connect(self) -> Result<Client, ConnectError> {
-        let url = self.url.clone();
-        let client = self.start()?;
-        let result = client.shared().wait_for(|core| first_result(core, Some(&url))).await;
-        result.map(|()| client)
+        self.start()?.logged_in(false).await
     }
 
     /// Starts the client and waits until it is logged in, for as long as the server cannot be reached.
@@ -188,9 +169,57 @@ impl ClientBuilder {
     /// # Errors
     /// The login was refused; the client has ended then.
     pub async fn connect_patiently(self) -> Result<Client, ConnectError> {
-        let client = self.start()?;
-        let result = client.shared().wait_for(|core| first_result(core, None)).await;
-        result.map(|()| client)
+        self.start()?.logged_in(true).await
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(tasks: Arc<dyn Tasks>, url: &str, config: Config) -> Self {
+        Self {
+            tasks,
+            url: url.to_owned(),
+            config,
+            handler: Box::new(|_| Arc::new(())),
+            origin: None,
+            coalesce: false,
+            gates: (SOURCES, QUERIES),
+        }
+    }
+
+    /// Makes the client, and what its connections are made by.
+    pub(crate) fn start(self) -> Result<(Client, Dialer), ConnectError> {
+        let url: Url = self.url.parse().map_err(|error| ConnectError::Url { url: self.url.clone(), error })?;
+        self.config.check()?;
+        if self.origin.as_ref().is_some_and(|origin| !origin.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(ConnectError::Origin);
+        }
+        let (instance, jitter) = random::u64().zip(random::u64()).ok_or(ConnectError::Random)?;
+        let seed = Seed { instance: InstanceId(instance), jitter };
+        let session = Session::new(self.config, seed, self.tasks.now());
+        let mut shared = None;
+        let handle = Arc::new_cyclic(|weak| {
+            let handling = Arc::new(Handling {
+                handler: (self.handler)(WeakClient(weak.clone())),
+                runtime: self.tasks.clone(),
+                gates: Gates::new(self.gates.0, self.gates.1),
+                limit: HANDLER_LIMIT,
+                counters: HandlerCounters::default(),
+            });
+            Handle { shared: shared.insert(Shared::new(session, self.url, self.tasks, handling)).clone() }
+        });
+        let shared = handle.shared.clone();
+        let dispatch = Dispatch::new(Post(shared.clone()), shared.handling.clone());
+        Ok((Client(handle), Dialer::new(shared, dispatch, url, self.origin, self.coalesce)))
+    }
+}
+
+impl Client {
+    /// Waits for the first login; the client itself if that succeeded. With patience an attempt that failed is waited
+    /// out.
+    pub(crate) async fn logged_in(self, patiently: bool) -> Result<Self, ConnectError> {
+        let url = (!patiently).then(|| self.shared().url.clone());
+        let result = self.shared().wait_for(|core| first_result(core, url.as_ref())).await;
+        result.map(|()| self)
     }
 }
 

@@ -21,8 +21,6 @@ use esf_proto::{
     },
     time::Instant,
 };
-use futures_channel::oneshot;
-use futures_util::task::AtomicWaker;
 
 use super::{
     ClientStats, CloseInfo, SendError,
@@ -31,9 +29,11 @@ use super::{
 };
 use crate::{
     blob::{Line, Transfer},
+    completion::{Teller, Told, completion},
     dispatch::{Handling, Inbox},
     events::EventQueue,
-    runtime::Runtime,
+    notify::Worker,
+    tasks::Tasks,
 };
 
 /// Queries that wait for a handler; the session bounds those that are open, this bounds those whose time is over.
@@ -42,10 +42,11 @@ const QUERIES: usize = 256;
 /// One client.
 pub(super) struct Shared {
     core: Mutex<Core>,
-    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) url: String,
+    pub(super) runtime: Arc<dyn Tasks>,
     pub(super) events: EventQueue<Event>,
     /// The client's task.
-    pub(super) task: AtomicWaker,
+    pub(super) task: Worker,
     /// The task itself pulls messages now, so nobody needs to wake it for that.
     pub(super) task_pulls: AtomicBool,
     pub(super) handling: Arc<Handling>,
@@ -57,7 +58,7 @@ pub(super) struct Shared {
 pub(super) struct Core {
     pub(super) session: Session,
     /// Who waits for the outcome of what.
-    open: HashMap<MessageId, oneshot::Sender<Outcome>>,
+    open: HashMap<MessageId, Teller<Outcome>>,
     pub(super) actions: VecDeque<Action>,
     queries: VecDeque<IncomingQuery>,
     /// Blobs that are being sent.
@@ -67,7 +68,7 @@ pub(super) struct Core {
     /// What the session held when it closed.
     last_messages: VecDeque<Message>,
     /// Who waits for a change.
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<Teller<()>>,
     pub(super) protocol: Option<String>,
     pub(super) close_info: Option<CloseInfo>,
     /// The first login was refused.
@@ -92,7 +93,7 @@ struct Looks {
 }
 
 impl Shared {
-    pub(super) fn new(session: Session, runtime: Arc<dyn Runtime>, handling: Arc<Handling>) -> Arc<Self> {
+    pub(super) fn new(session: Session, url: String, runtime: Arc<dyn Tasks>, handling: Arc<Handling>) -> Arc<Self> {
         let core = Core {
             session,
             open: HashMap::new(),
@@ -112,9 +113,10 @@ impl Shared {
         };
         Arc::new(Self {
             core: Mutex::new(core),
+            url,
             runtime,
             events: EventQueue::default(),
-            task: AtomicWaker::new(),
+            task: Worker::default(),
             task_pulls: AtomicBool::new(false),
             handling,
             links_too_large: AtomicU64::new(0),
@@ -178,10 +180,10 @@ impl Shared {
     pub(super) fn open(
         &self,
         command: impl FnOnce(&mut Session, Instant) -> Result<MessageId, SendError>,
-    ) -> Result<oneshot::Receiver<Outcome>, SendError> {
+    ) -> Result<Told<Outcome>, SendError> {
         let opened = self.change(|core, now| {
             let id = command(&mut core.session, now)?;
-            let (tell, outcome) = oneshot::channel();
+            let (tell, outcome) = completion();
             core.open.insert(id, tell);
             Ok(outcome)
         });
@@ -197,10 +199,10 @@ impl Shared {
                 if let Some(value) = look(&core) {
                     return value;
                 }
-                core.waiting.retain(|waiting| !waiting.is_canceled());
+                core.waiting.retain(|waiting| !waiting.is_abandoned());
                 // This is what it has looked at; those who wait already were told of it.
                 core.told = Some(core.looks());
-                let (tell, changed) = oneshot::channel();
+                let (tell, changed) = completion();
                 core.waiting.push(tell);
                 changed
             };
@@ -273,8 +275,7 @@ impl Core {
         if self.told.as_ref() != Some(&present) {
             self.told = Some(present);
             for waiting in self.waiting.drain(..) {
-                // Whoever has stopped waiting does not mind.
-                let _ = waiting.send(());
+                waiting.tell(());
             }
         }
     }
@@ -330,14 +331,17 @@ impl Core {
 
     fn tell(&mut self, id: MessageId, outcome: Outcome) {
         if let Some(waiting) = self.open.remove(&id) {
-            // Whoever has stopped waiting does not mind.
-            let _ = waiting.send(outcome);
+            waiting.tell(outcome);
         } else if let Some(transfer) = self.sending.remove(&id) {
             transfer.end(match outcome {
                 Outcome::Failed(failure) => Err(failure),
                 _ => Ok(()),
             });
         }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.session.poll_timeout().map(|(at, _)| at)
     }
 
     /// Whether the session is over, and for what reason. One whose task is gone has lost its network.

@@ -12,14 +12,14 @@ use esf_proto::{
     time::Instant,
 };
 
-use super::core::{Post, Shared};
+use super::core::{Core, Post, Shared};
 use crate::{
     dispatch::Dispatch,
     endpoint::{Endpoint, LinkAction, Transport},
 };
 
 /// One link of a client's session.
-pub(super) struct ClientEndpoint {
+pub struct ClientEndpoint {
     shared: Arc<Shared>,
     dispatch: Arc<Dispatch<Post>>,
     link: LinkId,
@@ -32,6 +32,12 @@ impl ClientEndpoint {
     pub(super) fn new(shared: Arc<Shared>, dispatch: Arc<Dispatch<Post>>, link: LinkId) -> Self {
         let max_message = shared.look(|core| core.session.max_message());
         Self { shared, dispatch, link, max_message, arrived: false }
+    }
+}
+
+impl std::fmt::Debug for ClientEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientEndpoint").field("link", &self.link).finish_non_exhaustive()
     }
 }
 
@@ -96,7 +102,7 @@ impl Endpoint for ClientEndpoint {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.shared.look(|core| core.session.poll_timeout().map(|(at, _)| at))
+        self.shared.look(Core::poll_timeout)
     }
 
     fn handle_timeout(&mut self, _: Instant) {

@@ -13,7 +13,7 @@ use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::{
     memory::{Duplex, duplex},
-    runtime::{BoxStream, Runtime as _},
+    runtime::{BoxStream, Tasks as _},
     server::{Decision, Server, ServerBuilder},
     testing::Virtual,
 };

@@ -14,12 +14,12 @@ use esf_proto::{
     session::blob::{BlobEvent, BlobId, BlobRead, IncomingBlob, TakeBlob},
     time::Instant,
 };
-use futures_util::FutureExt as _;
 
 use super::{Dispatch, Inbox};
 use crate::{
     blob::{BlobChoice, BlobOffer, BlobStream, Flow, Inlet},
     handler::Context,
+    tasks::catch_panic,
 };
 
 /// The blobs that were taken and are not over. The core bounds their number and what they hold.
@@ -141,7 +141,7 @@ impl<I: Inbox> Dispatch<I> {
 
     /// Runs a handler of a stream for as long as it goes on reading.
     async fn handle_stream(self: Arc<Self>, context: Context, stream: BlobStream, flow: Arc<Flow>) {
-        let handler = AssertUnwindSafe(self.handling.handler.blob_stream(context, stream)).catch_unwind();
+        let handler = catch_panic(self.handling.handler.blob_stream(context, stream));
         let mut handler = pin!(handler);
         let mut timer = None;
         let ended = std::future::poll_fn(|cx| {

@@ -1,10 +1,13 @@
 use std::{collections::BTreeMap, sync::MutexGuard};
 
 use esf_proto::ids::{DeviceKind, Engine, InstanceId, UserId};
-use futures_channel::oneshot;
 
 use super::*;
-use crate::{handler::Handler, testing::Virtual};
+use crate::{
+    completion::{Teller, completion},
+    handler::Handler,
+    testing::Virtual,
+};
 
 /// An inbox that the test fills.
 #[derive(Clone, Default)]
@@ -59,7 +62,7 @@ struct Recorder(Arc<Mutex<Recorded>>);
 struct Recorded {
     /// `user:text` at the start, `user:text.` at the end.
     log: Vec<String>,
-    held: VecDeque<oneshot::Sender<()>>,
+    held: VecDeque<Teller<()>>,
 }
 
 const AT_ONCE: u32 = 0;
@@ -80,7 +83,7 @@ impl Recorder {
 
     fn release(&self) {
         let held = self.0.lock().unwrap().held.pop_front().expect("a handler is held");
-        held.send(()).expect("the handler waits");
+        held.tell(());
     }
 
     async fn handle(&self, context: Context, info_type: u32, body: Bytes) {
@@ -89,7 +92,7 @@ impl Recorder {
         self.0.lock().unwrap().log.push(name.clone());
         match info_type {
             HELD => {
-                let (release, held) = oneshot::channel();
+                let (release, held) = completion();
                 self.0.lock().unwrap().held.push_back(release);
                 held.await.expect("released");
             }

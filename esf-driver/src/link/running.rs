@@ -9,8 +9,8 @@ use super::{Link, LinkEnd, Next};
 use crate::{
     bridge::Bridge,
     endpoint::Endpoint,
-    runtime::{Alarm, Runtime},
     socket::Socket,
+    tasks::{Alarm, Tasks},
 };
 
 /// Turns at once, when a timer is due right after a turn.
@@ -19,12 +19,12 @@ const TURNS_A_POLL: usize = 4;
 /// A link that runs as a future.
 pub(crate) struct RunningLink<E> {
     link: Link<Bridge, E>,
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<dyn Tasks>,
     alarm: Alarm,
 }
 
 impl<E: Endpoint> RunningLink<E> {
-    pub(crate) fn new(socket: Socket<Bridge>, endpoint: E, runtime: Arc<dyn Runtime>, coalesce: bool) -> Self {
+    pub(crate) fn new(socket: Socket<Bridge>, endpoint: E, runtime: Arc<dyn Tasks>, coalesce: bool) -> Self {
         let alarm = Alarm::new(&*runtime);
         Self { link: Link::new(socket, endpoint, coalesce), runtime, alarm }
     }

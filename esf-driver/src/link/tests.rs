@@ -15,8 +15,9 @@ use crate::{
     endpoint::{LinkAction, Transport},
     memory::{Duplex, duplex},
     pump::LinkPump,
-    runtime::{Alarm, BoxFuture, Runtime},
     step::CLOSE_ANSWER,
+    tasks::Tasks as _,
+    tasks::{Alarm, BoxFuture},
     testing::Virtual,
 };
 

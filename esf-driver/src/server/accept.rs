@@ -1,91 +1,88 @@
-//! From an accepted stream to a link that runs.
+//! Accepts, does the HTTP part of what came, and runs its link, as tasks.
 
 use std::{
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::Ordering},
+    net::SocketAddr,
+    sync::Arc,
     task::Poll,
-    time::Duration,
 };
 
-use esf_proto::{close::CloseReason, time::Instant};
 use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::protocol::Role;
 
 use super::{
-    Path, Shared,
-    door::{Client, Connection},
+    Server, Shared,
+    arrival::{Arrival, Arrived, REFUSAL},
     endpoint::ServerEndpoint,
+    lock,
+    shortage::Shortage,
 };
 use crate::{
     bridge::Bridge,
     endpoint::Endpoint as _,
-    head::{Head, read_head},
-    http::{Refusal, Verdict, judge, may_be_request},
-    link::{Fault, LinkEnd, RunningLink},
-    runtime::{BoxStream, Listener, sleep_until, within},
+    link::{LinkEnd, RunningLink},
+    runtime::{BoxStream, Listener},
     socket::Socket,
+    tasks::{sleep_until, within},
 };
 
-/// How long to wait after the system could not accept, at first and at most. It has run out of something that takes a
-/// while to come back.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How long a refusal may take to go out.
-const REFUSAL: Duration = Duration::from_secs(1);
-
-/// Says now and then what happens again and again.
-#[derive(Default)]
-pub(super) struct RareLog {
-    told: Option<Instant>,
-    untold: u64,
-}
-
-impl RareLog {
-    const EVERY: Duration = Duration::from_secs(60);
-
-    /// It happened once more: how often since it was last told, if it is to be told now.
-    pub(super) fn failed(&mut self, now: Instant) -> Option<u64> {
-        self.untold += 1;
-        if self.told.is_some_and(|told| now.since(told) < Self::EVERY) {
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
+impl Server {
+    /// Listens on `address`, `host:port`, as often as wanted; port 0 takes a free one. The address is the one taken.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn listen(&self, address: &str) -> io::Result<SocketAddr> {
+        let listener = self.0.sockets.as_ref().ok_or(ErrorKind::Unsupported)?.listen(address).await?;
+        self.serve(listener)
     }
-}
 
-/// A WebSocket that was agreed on.
-struct Opened {
-    stream: BoxStream,
-    /// What came behind the request at once.
-    rest: Vec<u8>,
-    path: Path,
-    client: Client,
+    /// Accepts from a listener that is there already.
+    ///
+    /// # Errors
+    /// What the system says when it is asked for the address.
+    pub fn serve(&self, listener: Box<dyn Listener>) -> io::Result<SocketAddr> {
+        let address = listener.local_addr()?;
+        lock(&self.0.state.addresses).push(address);
+        self.spawn(self.0.clone().accept_from(listener));
+        Ok(address)
+    }
+
+    /// Serves a stream that was accepted elsewhere, or an in-memory one. The HTTP request is read from it.
+    pub fn serve_stream(&self, stream: BoxStream) {
+        self.spawn(self.0.clone().serve(stream, None));
+    }
+
+    /// Serves a WebSocket that was opened elsewhere, with the sub-protocol `esf.v1`: `read_ahead` is what was read of it
+    /// already.
+    pub fn serve_websocket(&self, stream: BoxStream, read_ahead: Vec<u8>) {
+        self.spawn(self.0.clone().serve_websocket(stream, read_ahead));
+    }
+
+    /// The same for a stream whose other side is known: its limits by address count, and if it is a trusted proxy, those
+    /// of whom it brings.
+    pub fn serve_stream_from(&self, stream: BoxStream, from: SocketAddr) {
+        self.spawn(self.0.clone().serve(stream, Some(from)));
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.runtime.spawn(Box::pin(task));
+    }
 }
 
 impl Shared {
     /// Accepts until the server shuts down.
     pub(super) async fn accept_from(self: Arc<Self>, mut listener: Box<dyn Listener>) {
-        let (mut backoff, mut log) = (BACKOFF.0, RareLog::default());
+        let mut shortage = Shortage::default();
         while let Some(accepted) = self.next_of(&mut *listener).await {
             match accepted {
                 Ok((stream, from)) => {
-                    // One that came through is not yet the end of the shortage.
-                    backoff = (backoff / 2).max(BACKOFF.0);
+                    shortage.ease();
                     self.runtime.spawn(Box::pin(self.clone().serve(stream, Some(from))));
                 }
-                Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
-                    if let Some(failures) = log.failed(self.runtime.now()) {
-                        tracing::warn!(
-                            %error, failures,
-                            "cannot accept connections; those that are open live on. \
-                             If there are too many open files, raise that limit or lower that of connections"
-                        );
+                    if let Some(pause) = self.handle_accept_error(&mut shortage, &error) {
+                        sleep_until(&*self.runtime, self.runtime.now() + pause).await;
                     }
-                    self.state.counters.accept_errors.fetch_add(1, Ordering::Relaxed);
-                    sleep_until(&*self.runtime, self.runtime.now() + backoff).await;
-                    backoff = (backoff * 2).min(BACKOFF.1);
                 }
             }
         }
@@ -104,142 +101,67 @@ impl Shared {
     }
 
     /// Does the HTTP part of a stream, then runs its link.
-    pub(super) async fn serve(self: Arc<Self>, stream: BoxStream, from: Option<SocketAddr>) {
+    pub(super) async fn serve(self: Arc<Self>, mut stream: BoxStream, from: Option<SocketAddr>) {
         // What is boxed here is so where it begins: this future lives as long as the link, and as large as its largest part.
-        let accepted = self.runtime.now();
-        let (mut connection, too_many) = Connection::enter(&self);
-        if too_many || self.is_stopping() {
-            return Box::pin(self.refuse(stream, from.map(|from| from.ip()), Refusal::Full, None)).await;
-        }
-        let known = self.client_of(from);
-        if let Some(client) = known.filter(|client| !connection.count_for(*client)) {
-            return Box::pin(self.refuse(stream, client.address, Refusal::AddressFull, None)).await;
-        }
-        // Of a proxy, whoever is behind it is known when it has asked.
-        let proxy = from.filter(|_| known.is_none());
-        let limit = self.node.config().login_timeout;
-        match within(&*self.runtime, limit, Box::pin(self.shake_hands(stream, known, proxy, &mut connection))).await {
-            Some(Ok(Some(Opened { stream, rest, path: Path::Esf, client }))) => {
-                Box::pin(self.run_link(stream, rest, client, accepted, false)).await;
+        let mut arrival = Box::new(self.arrive(from));
+        let limit = arrival.deadline().since(self.runtime.now());
+        match within(&*self.runtime, limit, Box::pin(shake_hands(&mut stream, &mut arrival))).await {
+            Some(Ok(Arrived::Opened { rest, .. })) => {
+                let link = self.link(stream, rest, arrival.into_endpoint());
+                self.count_end(link.await);
             }
-            Some(Ok(None)) => {}
-            Some(Err(error)) => tracing::debug!(?from, %error, "a connection ended before it was one"),
-            None => {
-                tracing::debug!(?from, "a handshake did not end in time");
-                self.state.counters.handshakes_timed_out.fetch_add(1, Ordering::Relaxed);
+            Some(Ok(Arrived::Refused { answer })) => {
+                // Whoever does not listen is not told.
+                let _ = within(&*self.runtime, REFUSAL, Box::pin(refuse(stream, &answer))).await;
             }
+            Some(Err(error)) => arrival.handle_broken(&error),
+            None => arrival.handle_timeout(),
         }
-        drop(connection);
     }
 
-    /// Runs the link of a WebSocket that was opened elsewhere. If there are too many, it is told so and closed
-    /// (ESF-514).
+    /// Runs the link of a WebSocket that was opened elsewhere.
     pub(super) async fn serve_websocket(self: Arc<Self>, stream: BoxStream, read_ahead: Vec<u8>) {
-        let (connection, too_many) = Connection::enter(&self);
-        if too_many {
-            self.state.counters.refused(Refusal::Full);
-        }
-        let accepted = self.runtime.now();
-        Box::pin(self.run_link(stream, read_ahead, Client::default(), accepted, too_many)).await;
-        drop(connection);
-    }
-
-    /// Reads the request and answers it. `None`: it was refused.
-    async fn shake_hands(
-        &self,
-        mut stream: BoxStream,
-        known: Option<Client>,
-        proxy: Option<SocketAddr>,
-        connection: &mut Connection,
-    ) -> io::Result<Option<Opened>> {
-        let mut client = known.unwrap_or_default();
-        let (mut verdict, rest) = match read_head(&mut stream, may_be_request).await? {
-            Head::Whole { head, rest } => {
-                client = proxy.map_or(client, |proxy| self.client_by_proxy(proxy, &head));
-                (judge(&head, &self.door.settled().rules), rest)
-            }
-            Head::TooLarge => (refuse(Refusal::HeadTooLarge), Vec::new()),
-            Head::Hopeless => (refuse(Refusal::Malformed), Vec::new()),
-        };
-        // The others were counted when they came.
-        if proxy.is_some() && matches!(verdict, Verdict::Upgrade { .. }) && !connection.count_for(client) {
-            verdict = refuse(Refusal::AddressFull);
-        }
-        match verdict {
-            Verdict::Upgrade { path, answer } => {
-                stream.write_all(answer.as_bytes()).await?;
-                stream.flush().await?;
-                Ok(Some(Opened { stream, rest, path, client }))
-            }
-            Verdict::Refuse { refusal, answer } => {
-                self.refuse(stream, client.address, refusal, Some(answer)).await;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Says no, and waits a moment for the other side to have read it: a close with bytes unread is a reset, which would
-    /// take the answer with it.
-    async fn refuse(&self, mut stream: BoxStream, address: Option<IpAddr>, refusal: Refusal, answer: Option<String>) {
-        let answer = answer.unwrap_or_else(|| refusal.answer());
-        tracing::debug!(?refusal, address = address.map(tracing::field::display), "a request was refused");
-        self.state.counters.refused(refusal);
-        let say = async {
-            stream.write_all(answer.as_bytes()).await?;
-            stream.close().await?;
-            let mut left = [0; 1024];
-            while stream.read(&mut left).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whoever does not listen is not told.
-        let _ = within(&*self.runtime, REFUSAL, say).await;
-    }
-
-    async fn run_link(
-        self: &Arc<Self>,
-        stream: BoxStream,
-        rest: Vec<u8>,
-        client: Client,
-        accepted: Instant,
-        too_many: bool,
-    ) {
-        let end = self.link(stream, rest, client, accepted, too_many).await;
-        match end.fault {
-            Some(Fault::TooLarge) => self.state.counters.messages_too_large.fetch_add(1, Ordering::Relaxed),
-            Some(Fault::Violation) => self.state.counters.websocket_violations.fetch_add(1, Ordering::Relaxed),
-            None => 0,
-        };
+        let link = self.link(stream, read_ahead, self.admit_opened());
+        self.count_end(link.await);
     }
 
     /// Apart from the one who waits for it, whose future would keep room for all that goes into it.
     fn link(
-        self: &Arc<Self>,
+        &self,
         stream: BoxStream,
         rest: Vec<u8>,
-        client: Client,
-        accepted: Instant,
-        too_many: bool,
+        endpoint: ServerEndpoint,
     ) -> impl Future<Output = LinkEnd> + use<> {
-        let mut endpoint = ServerEndpoint::new(self.clone(), client, accepted);
-        if too_many {
-            endpoint.close(CloseReason::ConnectionLimit);
-        }
         let socket = Socket::new(Bridge::new(stream), rest, Role::Server, endpoint.max_message());
         RunningLink::new(socket, endpoint, self.runtime.clone(), self.coalesce).run()
     }
 }
 
-fn refuse<P>(refusal: Refusal) -> Verdict<P> {
-    Verdict::Refuse { refusal, answer: refusal.answer() }
+/// Reads the request, and answers it if it is agreed to.
+async fn shake_hands(stream: &mut BoxStream, arrival: &mut Arrival) -> io::Result<Arrived> {
+    if let Some(refused) = arrival.refused_at_once() {
+        return Ok(refused);
+    }
+    let mut buffer = [0; 1024];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let Some(arrived) = arrival.handle_bytes(buffer.get(..count).unwrap_or_default()) else { continue };
+        if let Arrived::Opened { answer, .. } = &arrived {
+            stream.write_all(answer.as_bytes()).await?;
+            stream.flush().await?;
+        }
+        return Ok(arrived);
+    }
 }
 
-/// Whether an error of `accept` is about the one connection that would have been accepted.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionRefused
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::ConnectionReset
-            | ErrorKind::Interrupted
-    )
+/// Says no, and waits a moment for the other side to have read it.
+async fn refuse(mut stream: BoxStream, answer: &str) -> io::Result<()> {
+    stream.write_all(answer.as_bytes()).await?;
+    stream.close().await?;
+    let mut left = [0; 1024];
+    while stream.read(&mut left).await? > 0 {}
+    Ok(())
 }

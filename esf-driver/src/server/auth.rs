@@ -7,7 +7,7 @@ use esf_proto::{failure::Failure, ids::UserId, login::Rights, server::AppRespons
 
 pub use esf_proto::server::{Accepted, LoginClaim, LoginRequest};
 
-use crate::{node::Tickets, runtime::BoxFuture};
+use crate::{node::Tickets, tasks::BoxFuture};
 
 /// Decides who may log in. Also any `Fn(LoginRequest) -> impl Future<Output = Decision>`.
 ///

@@ -21,7 +21,7 @@ use crate::{
     handler::{AnyHandler, Handler},
     node::{Inputs, Node},
     random,
-    runtime::Runtime,
+    tasks::Tasks,
 };
 
 /// Sessions whose messages to the server are handled at the same time.
@@ -32,7 +32,10 @@ const QUERIES: usize = 4096;
 /// Builds a [`Server`]. An adapter gives one out with its runtime.
 #[must_use = "a server that is not started serves nobody"]
 pub struct ServerBuilder {
-    runtime: Arc<dyn Runtime>,
+    tasks: Arc<dyn Tasks>,
+    #[cfg(feature = "async")]
+    sockets: Option<Arc<dyn crate::runtime::Runtime>>,
+    gates: (usize, usize),
     config: Config,
     authenticator: Arc<dyn AnyAuthenticator>,
     pre_query: Option<PreQueryHandler>,
@@ -44,13 +47,22 @@ pub struct ServerBuilder {
 
 impl ServerBuilder {
     /// A server on `runtime` that lets nobody in.
-    pub fn new(runtime: Arc<dyn Runtime>) -> Self {
+    #[cfg(feature = "async")]
+    pub fn new(runtime: Arc<impl crate::runtime::Runtime>) -> Self {
+        Self { sockets: Some(runtime.clone()), ..Self::on(runtime) }
+    }
+
+    /// A server that lets nobody in, on tasks alone: its streams are accepted elsewhere.
+    pub(crate) fn on(tasks: Arc<dyn Tasks>) -> Self {
         let mut config = Config::default();
         if let Some(memory) = total_memory() {
             config.global_budget = memory / 4;
         }
         Self {
-            runtime,
+            tasks,
+            #[cfg(feature = "async")]
+            sockets: None,
+            gates: (SOURCES, QUERIES),
             config,
             authenticator: Arc::new(async |_: LoginRequest| Decision::refuse("this server lets nobody in")),
             pre_query: None,
@@ -151,14 +163,16 @@ impl ServerBuilder {
         };
         let handling = Arc::new(Handling {
             handler: self.handler,
-            runtime: self.runtime.clone(),
-            gates: Gates::new(SOURCES, QUERIES),
+            runtime: self.tasks.clone(),
+            gates: Gates::new(self.gates.0, self.gates.1),
             limit: self.handler_limit,
             counters: HandlerCounters::default(),
         });
         let shared = Arc::new(Shared {
             node: Node::new(self.config, inputs),
-            runtime: self.runtime,
+            runtime: self.tasks,
+            #[cfg(feature = "async")]
+            sockets: self.sockets,
             door: Door::new(self.admission),
             authenticator: self.authenticator,
             pre_query: self.pre_query,
@@ -174,6 +188,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// What the system says about the address, or that it has no random numbers.
+    #[cfg(feature = "async")]
     pub async fn listen(self, address: &str) -> io::Result<Server> {
         let server = self.start()?;
         match server.listen(address).await {

@@ -105,6 +105,10 @@ impl Connection {
         (Self { shared: shared.clone(), key: None }, most > 0 && before >= most)
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Counts it for its client as well, unless that is too many.
     pub(super) fn count_for(&mut self, client: Client) -> bool {
         let Some(key) = client.key else { return true };
@@ -172,5 +176,5 @@ impl Shared {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "async"))]
 mod tests;

@@ -1,6 +1,7 @@
 //! A link's end at the server, with what it has for the server's application.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -19,32 +20,39 @@ use esf_proto::{
     },
     time::Instant,
 };
-use futures_channel::oneshot;
-use futures_util::{FutureExt as _, task::AtomicWaker};
 
-use super::{Shared, door::Client};
+use super::{
+    Shared,
+    door::{Client, Connection},
+};
 use crate::{
+    completion::{Told, completion},
     dispatch::{Dispatch, Inbox},
     endpoint::{Endpoint, LinkAction, Transport},
     node::{Cell, Conn},
-    runtime::Runtime,
+    notify::Worker,
+    tasks::Tasks,
 };
 
 /// One link of a server.
-pub(super) struct ServerEndpoint {
+pub struct ServerEndpoint {
     conn: Conn,
     shared: Arc<Shared>,
+    /// Counted for as long as this lives.
+    _connection: Connection,
     client: Client,
     /// Where the application's answer to the login or to the query before it will be.
-    answer: Option<oneshot::Receiver<AppResponse>>,
+    answer: Option<Told<AppResponse>>,
     task: Waker,
     work: Arc<Work>,
     dispatch: Option<Arc<Dispatch<CellInbox>>>,
 }
 
 impl ServerEndpoint {
-    pub(super) fn new(shared: Arc<Shared>, client: Client, accepted: Instant) -> Self {
+    pub(super) fn new(connection: Connection, client: Client, accepted: Instant) -> Self {
+        let shared = connection.shared().clone();
         Self {
+            _connection: connection,
             conn: Conn::accept(&shared.node, accepted).with_address(client.address),
             shared,
             client,
@@ -64,7 +72,7 @@ impl ServerEndpoint {
     fn serve_application(&mut self, now: Instant) {
         while self.poll_answer(now).is_ready() {
             let Some(request) = self.conn.poll_request() else { break };
-            let (answer, will_be) = oneshot::channel();
+            let (answer, will_be) = completion();
             self.answer = Some(will_be);
             self.shared.ask_application(self.client, request, answer);
         }
@@ -83,14 +91,20 @@ impl ServerEndpoint {
     /// Ready while no answer is awaited.
     fn poll_answer(&mut self, now: Instant) -> Poll<()> {
         let Some(answer) = &mut self.answer else { return Poll::Ready(()) };
-        match answer.poll_unpin(&mut Context::from_waker(&self.task)) {
+        match Pin::new(answer).poll(&mut Context::from_waker(&self.task)) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(response)) => self.conn.handle_response(now, response),
+            Poll::Ready(Some(response)) => self.conn.handle_response(now, response),
             // It will not come. The login's time runs out.
-            Poll::Ready(Err(oneshot::Canceled)) => {}
+            Poll::Ready(None) => {}
         }
         self.answer = None;
         Poll::Ready(())
+    }
+}
+
+impl std::fmt::Debug for ServerEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerEndpoint").field("conn", &self.conn).finish_non_exhaustive()
     }
 }
 
@@ -164,13 +178,13 @@ impl Endpoint for ServerEndpoint {
 #[derive(Default)]
 struct Work {
     arrived: AtomicBool,
-    task: AtomicWaker,
+    task: Worker,
     /// The link is gone: who pulls what its session still has, such as the end of a blob.
     alone: OnceLock<Alone>,
 }
 
 struct Alone {
-    runtime: Arc<dyn Runtime>,
+    runtime: Arc<dyn Tasks>,
     dispatch: Weak<Dispatch<CellInbox>>,
 }
 

@@ -8,15 +8,15 @@ use esf_proto::{
     ids::{MessageId, To},
     server::DeskEvent,
 };
-use futures_channel::oneshot;
 
 use super::{Server, lock};
+use crate::completion::{Teller, completion};
 
 /// How long the server's application waits for an outcome, unless it says otherwise.
 const TTL: Duration = Duration::from_secs(30);
 
 /// Who waits for which outcome; nobody any more once the server is over.
-pub(super) struct Calls(Mutex<Option<HashMap<MessageId, oneshot::Sender<Outcome>>>>);
+pub(super) struct Calls(Mutex<Option<HashMap<MessageId, Teller<Outcome>>>>);
 
 impl Default for Calls {
     fn default() -> Self {
@@ -34,8 +34,7 @@ impl Calls {
             DeskEvent::Failed { id, failure } => (id, Err(failure)),
         };
         if let Some(caller) = lock(&self.0).as_mut().and_then(|callers| callers.remove(&id)) {
-            // Whoever dropped the future does not mind.
-            let _ = caller.send(outcome);
+            caller.tell(outcome);
         }
     }
 
@@ -45,7 +44,7 @@ impl Calls {
     }
 
     async fn wait(&self, call: impl FnOnce() -> Result<MessageId, Failure>) -> Outcome {
-        let (caller, outcome) = oneshot::channel();
+        let (caller, outcome) = completion();
         {
             // The outcome may come from another thread before this one is back; it finds the caller all the same.
             let mut callers = lock(&self.0);

@@ -1,5 +1,6 @@
 use std::{
     collections::VecDeque,
+    io,
     sync::{Mutex, atomic::AtomicU64},
     task::Waker,
 };
@@ -12,7 +13,8 @@ use crate::{
     client::{Client, ClientBuilder, Config as ClientConfig},
     handler::{Context, Handlers},
     memory::duplex,
-    runtime::BoxFuture,
+    runtime::{BoxStream, Listener},
+    tasks::BoxFuture,
     testing::Virtual,
 };
 
@@ -113,7 +115,7 @@ fn a_system_that_cannot_accept_is_not_asked_without_end() {
 
 #[test]
 fn connections_that_cannot_be_accepted_are_told_once_a_minute() {
-    let mut log = accept::RareLog::default();
+    let mut log = shortage::RareLog::default();
     let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
     assert_eq!(log.failed(at(5)), Some(1));
     assert_eq!((log.failed(at(6)), log.failed(at(64))), (None, None));
@@ -307,6 +309,6 @@ fn what_a_connection_keeps_for_as_long_as_it_lasts_is_small() {
     let connection = server.0.clone().serve(Box::new(here), None);
     let future = size_of_val(&connection);
     assert!(future <= 768, "the future of a connection: {future} bytes");
-    let link = size_of::<crate::link::RunningLink<endpoint::ServerEndpoint>>();
+    let link = size_of::<crate::link::RunningLink<ServerEndpoint>>();
     assert!(link <= 1600, "its link: {link} bytes");
 }

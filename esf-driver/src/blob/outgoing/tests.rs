@@ -3,7 +3,7 @@ use std::{future::pending, sync::mpsc, time::Duration};
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::{runtime::Runtime as _, testing::Virtual};
+use crate::{tasks::Tasks as _, testing::Virtual};
 
 const ID: MessageId = MessageId(3);
 

@@ -115,7 +115,7 @@ fn streams(log: Arc<Mutex<Vec<String>>>) -> Handlers {
 
 #[test]
 fn a_whole_blob_comes_with_its_name_and_its_place_is_kept_for_its_handler() {
-    let (release, held) = oneshot::channel::<()>();
+    let (release, held) = completion::<()>();
     let held = Arc::new(Mutex::new(Some(held)));
     let blobs = blobs(|log| {
         Handlers::new().blob(move |context, info_type, name, body| {
@@ -131,7 +131,7 @@ fn a_whole_blob_comes_with_its_name_and_its_place_is_kept_for_its_handler() {
     assert_eq!(blobs.post.lock().blobs.accepted, [(BLOB, TakeBlob::Whole)]);
     blobs.happens(BlobEvent::Whole { blob: BLOB, body: "hello!".into() });
     assert_eq!((blobs.log(), blobs.finished()), (vec!["a 5 x.txt b\"hello!\"".to_owned()], vec![]));
-    release.send(()).unwrap();
+    release.tell(());
     blobs.runtime.run();
     assert_eq!(blobs.finished(), [(BLOB, Ok(()))]);
     assert!(blobs.is_quiet());
