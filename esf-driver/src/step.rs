@@ -62,16 +62,8 @@ impl Drain {
             endpoint.handle_timeout(now);
         }
         self.steps = (self.steps + 1) % TIMERS_EVERY;
-        while let Some(action) = endpoint.poll_action() {
-            match (action, self.closing) {
-                (LinkAction::Drop, _) => return Step::Drop,
-                (LinkAction::Ping, None) if can_write => return self.feed(Step::Ping),
-                (LinkAction::Close { reason }, None) => {
-                    self.closing = Some(Closing { reason, told: false, deadline: now + CLOSE_DRAIN });
-                }
-                // A ping into a full pipe or a closing link proves nothing; the first close stands.
-                (LinkAction::Ping | LinkAction::Close { .. }, _) => {}
-            }
+        if let Some(step) = self.act(now, can_write, endpoint) {
+            return step;
         }
         match &mut self.closing {
             Some(closing) if closing.deadline <= now => return Step::Drop,
@@ -86,6 +78,13 @@ impl Drain {
                     let reason = closing.reason;
                     return self.feed(Step::Close(reason));
                 }
+                // Looking for a frame may have shown what is to be done with the link: a ping for somebody's probe.
+                if let Some(step) = self.act(now, can_write, endpoint) {
+                    return step;
+                }
+                if self.closing.is_some() {
+                    return self.next(now, can_write, endpoint);
+                }
             }
             _ => {}
         }
@@ -95,6 +94,22 @@ impl Drain {
         self.steps = 0;
         let own = self.closing.map(|closing| closing.deadline);
         Step::Wait([own, endpoint.poll_timeout()].into_iter().flatten().min())
+    }
+
+    /// What the endpoint wants done with the link: a step at once, or a close that comes after the last frame.
+    fn act(&mut self, now: Instant, can_write: bool, endpoint: &mut impl Endpoint) -> Option<Step> {
+        while let Some(action) = endpoint.poll_action() {
+            match (action, self.closing) {
+                (LinkAction::Drop, _) => return Some(Step::Drop),
+                (LinkAction::Ping, None) if can_write => return Some(self.feed(Step::Ping)),
+                (LinkAction::Close { reason }, None) => {
+                    self.closing = Some(Closing { reason, told: false, deadline: now + CLOSE_DRAIN });
+                }
+                // A ping into a full pipe or a closing link proves nothing; the first close stands.
+                (LinkAction::Ping | LinkAction::Close { .. }, _) => {}
+            }
+        }
+        None
     }
 
     /// Closes for a reason that the loop found itself, such as a WebSocket message that is too large.

@@ -11,6 +11,8 @@ struct Script {
     timeout: Option<Instant>,
     /// What a due timer adds to `actions`.
     at_timeout: Option<LinkAction>,
+    /// What looking for a frame adds to `actions`.
+    at_transmit: Option<LinkAction>,
     timeouts: u32,
 }
 
@@ -23,6 +25,7 @@ impl Endpoint for Script {
         false
     }
     fn poll_transmit(&mut self, _: Instant) -> Option<Bytes> {
+        self.actions.extend(self.at_transmit.take());
         self.frames.pop_front()
     }
     fn poll_action(&mut self) -> Option<LinkAction> {
@@ -84,6 +87,16 @@ fn a_due_timer_runs_before_anything_is_fed() {
     let steps = turn(&mut Drain::default(), seconds(1), true, &mut script);
     assert_eq!(steps, [Step::Ping, Step::Transmit(FRAME), Step::Flush, Step::Wait(None)]);
     assert_eq!(script.timeouts, 1);
+}
+
+#[test]
+fn what_looking_for_a_frame_brings_is_done_in_the_same_turn() {
+    let mut script = Script { at_transmit: Some(LinkAction::Ping), ..Script::default() };
+    assert_eq!(turn(&mut Drain::default(), seconds(0), true, &mut script), [Step::Ping, Step::Flush, Step::Wait(None)]);
+    let reason = Some(CloseReason::Kicked);
+    let mut script = Script { at_transmit: Some(LinkAction::Close { reason }), ..Script::default() };
+    let steps = turn(&mut Drain::default(), seconds(0), true, &mut script);
+    assert_eq!(steps[..2], [Step::Close(reason), Step::Flush]);
 }
 
 #[test]
