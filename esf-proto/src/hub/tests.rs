@@ -8,14 +8,14 @@ use crate::{
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, Engine},
-    login::Rights,
+    login::{ResumeSecret, Rights},
     server::{
-        Config, LoginClaim, Relogin,
+        Config, LoginClaim, Relogin, TakeOver,
         testing::{Cell, Town, at, certain, claim, counted_kinds, engine, phone, raw},
     },
     time::UnixMillis,
     wire::{
-        Address, Envelope, Flags, Frame, Kind, Method,
+        Address, Envelope, Flags, Frame, Kind, Method, Resume,
         requests::{OnlineUsers, OnlineUsersQuery},
     },
 };
@@ -196,6 +196,22 @@ fn the_last_attempt_of_an_ended_login_is_kept_for_a_minute() {
     assert!(town.hub.poll_due(forgotten).is_none());
     assert_eq!(town.hub.poll_timeout(), None);
     assert!(matches!(town.login(&automatic(&ann, 9, 0), Stage::First, &[]), Place::New { .. }));
+}
+
+/// Also one whose takeover failed, so that the session itself never had it.
+#[test]
+fn an_attempt_that_could_not_resume_is_remembered_after_the_end_of_its_session() {
+    let mut town = Town::new(Config::default());
+    let ann = phone("ann");
+    let cell = town.join(&ann);
+    let resume = Some(Resume { secret: ResumeSecret([1; 16]), received: 9 });
+    let impossible = LoginClaim { resume, ..automatic(&ann, 5, 0) };
+    assert!(matches!(town.login(&impossible, Stage::First, &[]), Place::Same { .. }));
+    let outcome = cell.session.borrow_mut().take_over(&impossible, ResumeSecret([2; 16]));
+    assert_eq!(outcome, TakeOver::Violation);
+    town.end(&cell, CloseReason::NetworkInterrupted);
+    assert!(matches!(town.login(&automatic(&ann, 5, 0), Stage::First, &[]), Place::Stale));
+    assert!(matches!(town.login(&automatic(&ann, 6, 0), Stage::First, &[]), Place::New { .. }));
 }
 
 #[test]

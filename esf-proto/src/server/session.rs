@@ -128,7 +128,7 @@ pub enum TakeOver {
     Fresh,
     /// The session ended meanwhile.
     Gone,
-    /// The stated count is impossible: the link is closed, nothing changes.
+    /// The stated count is impossible: the link is closed, nothing changes but the highest attempt seen.
     Violation,
 }
 
@@ -268,6 +268,8 @@ impl Session {
             self.counters.attempts_stale.add(1);
             return TakeOver::Stale;
         }
+        // Seen, whatever becomes of it: the session's end tells it on (ESF-104).
+        self.attempt = claim.attempt;
         let known = |shown: &ResumeSecret| {
             let old = self.old_secret.is_some_and(|old| old.matches(shown));
             self.secret.matches(shown) | old
@@ -277,7 +279,6 @@ impl Session {
         if self.hop.rewind(resume.received, |cost| budget.release(cost)).is_err() {
             return TakeOver::Violation;
         }
-        self.attempt = claim.attempt;
         self.rights = claim.rights;
         self.credential_version = claim.credential_version;
         self.generation = self.generation.next();

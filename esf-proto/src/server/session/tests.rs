@@ -106,11 +106,12 @@ fn a_takeover_goes_on_where_the_client_says_and_fences_the_older_link() {
 }
 
 #[test]
-fn a_takeover_with_an_impossible_count_or_an_old_attempt_changes_nothing() {
+fn a_takeover_with_an_impossible_count_or_an_old_attempt_leaves_the_session_as_it_is() {
     let (mut session, _) = alone(Config::default());
     assert_eq!(session.take_over(&resume(2, 1, 1), ResumeSecret([2; 16])), TakeOver::Violation);
     assert_eq!(session.take_over(&resume(1, 1, 0), ResumeSecret([2; 16])), TakeOver::Stale);
-    assert_eq!(session.take_over(&resume(2, 9, 0), ResumeSecret([2; 16])), TakeOver::Fresh);
+    assert_eq!(session.take_over(&resume(2, 1, 0), ResumeSecret([2; 16])), TakeOver::Stale, "it was seen");
+    assert_eq!(session.take_over(&resume(3, 9, 0), ResumeSecret([2; 16])), TakeOver::Fresh);
     assert!(session.is_held_by(FIRST));
     assert!(session.secret().matches(&ResumeSecret([1; 16])));
 }
@@ -126,7 +127,7 @@ fn the_older_secret_is_good_until_the_first_frame_after_the_resume() {
     let third = resumed(session.take_over(&resume(3, 1, 0), ResumeSecret([3; 16])));
     session.handle_frame(at(0), third, count(0, 0));
     assert_eq!(session.take_over(&resume(4, 1, 0), ResumeSecret([4; 16])), TakeOver::Fresh);
-    resumed(session.take_over(&resume(4, 3, 0), ResumeSecret([4; 16])));
+    resumed(session.take_over(&resume(5, 3, 0), ResumeSecret([4; 16])));
 }
 
 #[test]
