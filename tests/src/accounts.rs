@@ -28,6 +28,8 @@ pub struct Accounts {
     pub by_ticket: AtomicU64,
     /// Who was kicked out.
     pub kicked: Mutex<Vec<String>>,
+    /// Whose password nobody knows any more.
+    pub guarded: Mutex<Vec<String>>,
 }
 
 impl Accounts {
@@ -47,10 +49,15 @@ impl Accounts {
         let login_number = self.number_of(login);
         if login_number.is_some() {
             self.by_ticket.fetch_add(1, Relaxed);
-        } else if &login.credential[..] == b"wrong" || self.locked.load(Relaxed) {
+        } else if &login.credential[..] == b"wrong" || self.locked.load(Relaxed) || self.guards(&login.user) {
             return AppResponse::Refuse { cause: "the password is wrong".into() };
         }
         AppResponse::Accept(Accepted { rights, credential_version, login_number })
+    }
+
+    fn guards(&self, user: &UserId) -> bool {
+        let guarded = self.guarded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        guarded.iter().any(|name| name == user.as_str())
     }
 
     /// The login number that the ticket proves, if it is good.

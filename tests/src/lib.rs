@@ -7,6 +7,8 @@ pub mod accounts;
 pub mod blobs;
 pub mod by_hand;
 pub mod bystanders;
+pub mod fuzz;
+pub mod life;
 pub mod raw;
 pub mod wire_between;
 pub mod world;

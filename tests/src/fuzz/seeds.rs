@@ -1,0 +1,120 @@
+//! Inputs to begin with, and words to put into them: made from the golden vectors and the tables of the protocol.
+
+use std::fmt::Write;
+
+use esf_proto::{
+    close::CloseReason,
+    wire::{Kind, Method, SUBPROTOCOL},
+};
+
+use super::Corpus;
+use crate::vectors::{self, WIRE};
+
+/// The dictionary, in the form of libFuzzer: the header of each kind, the numbers of the tables, and the parts of which
+/// the golden vectors are made.
+#[must_use]
+pub fn dictionary() -> String {
+    let mut out = String::new();
+    let mut word = |name: &str, bytes: &[u8]| {
+        let escaped: String = bytes.iter().map(|byte| format!("\\x{byte:02X}")).collect();
+        let _ = writeln!(out, "{name}=\"{escaped}\"");
+    };
+    for kind in Kind::ALL {
+        word(&format!("header_{}", kind.name()), &[*kind as u8, 0, 0]);
+    }
+    for method in Method::ALL {
+        word(&format!("method_{}", method.name()), &(*method as u16).to_le_bytes());
+    }
+    for (name, number) in [("u32_max", u32::MAX), ("frame_limit", 1 << 20), ("login_limit", 8192), ("shortest", 3)] {
+        word(name, &number.to_le_bytes());
+    }
+    for reason in CloseReason::ALL {
+        word(&format!("code_{}", reason.websocket_code()), &reason.websocket_code().to_be_bytes());
+    }
+    word("extensions", &[2, 0, 1, 0, 0]);
+    word("subprotocol", SUBPROTOCOL.as_bytes());
+    for (place, vector) in vectors::read(WIRE).iter().enumerate() {
+        if vector.error.is_none() && vector.hex.0.len() <= 64 {
+            word(&format!("vector_{place}"), &vector.hex.0);
+        }
+    }
+    out
+}
+
+/// The seeds of a target.
+#[must_use]
+pub fn seeds(target: &str) -> Corpus {
+    Corpus(match target {
+        "wire_decode" => messages(&[]),
+        // The first byte says that the rest is read as it is.
+        "wire_round_trip" => [messages(&[1]), sweeps(&[0], 23)].concat(),
+        "client_inputs" => client(),
+        "server_inputs" => server(),
+        "hub_operations" => hub(),
+        "resume_and_takeover" => resume(),
+        "model" => sweeps(&[7], 24),
+        _ => Vec::new(),
+    })
+}
+
+type Named = Vec<(String, Vec<u8>)>;
+
+/// Every vector, behind `head`.
+fn messages(head: &[u8]) -> Named {
+    let message = |vector: vectors::Vector| (vector.name, [head, &vector.hex.0].concat());
+    vectors::read(WIRE).into_iter().map(message).collect()
+}
+
+/// After `head`, each of the first decisions in turn, with everything behind it small, then large.
+fn sweeps(head: &[u8], first: u8) -> Named {
+    let sweep = |decision: u8| {
+        let small: Vec<u8> = (0..40).map(|at| at * 3 % 7).collect();
+        let large: Vec<u8> = (0..40).map(|at| 255 - at * 5).collect();
+        [("small", small), ("large", large)]
+            .map(|(size, tail)| (format!("{decision} {size}"), [head, &[decision], &tail].concat()))
+    };
+    (0..first).flat_map(sweep).collect()
+}
+
+/// A login that succeeds, then each decision; and some whole stories.
+fn client() -> Named {
+    let online = [0, 0, 1];
+    let stories: [(&str, &[u8]); 4] = [
+        ("certain and its ack", &[15, 3, 1, 20, 0, 8, 4, 0, 0, 1]),
+        ("a cut and a resume", &[15, 3, 1, 20, 0, 15, 3, 1, 9, 0, 21, 0, 0, 19, 170, 0, 2, 9, 4, 2, 0]),
+        ("a cut and a new session", &[15, 3, 1, 20, 0, 21, 0, 0, 19, 170, 0, 1, 4, 0, 0]),
+        ("a blob", &[15, 8, 0, 5, 0, 0, 10, 0, 0, 22, 1, 1, 0, 10, 0, 1, 22, 1, 1, 0]),
+    ];
+    let stories = stories.map(|(name, story)| (name.to_owned(), [&online[..], story].concat()));
+    [sweeps(&online, 24), stories.to_vec()].concat()
+}
+
+/// A login, then each decision; and each vector as it is.
+fn server() -> Named {
+    let online = [0, 0, 0, 0, 1, 0, 0, 0, 1, 0];
+    let mut all = sweeps(&online, 16);
+    for vector in vectors::read(WIRE) {
+        if let Ok(len) = u8::try_from(vector.hex.0.len()) {
+            // The ninth decision sends bytes: their number, then they.
+            all.push((vector.name, [&online[..], &[9, 0, 0, 248, len], &vector.hex.0].concat()));
+        }
+    }
+    all
+}
+
+fn hub() -> Named {
+    let two = [0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1];
+    sweeps(&two, 16)
+}
+
+/// A link, a login, and each decision; and some whole stories.
+fn resume() -> Named {
+    let online = [0, 2, 2, 3, 1];
+    let stories: [(&str, &[u8]); 3] = [
+        ("a takeover", &[6, 0, 8, 0, 0, 2, 2, 3, 2, 8, 0, 6, 0]),
+        ("a cut and a resume", &[6, 0, 12, 0, 6, 0, 0, 2, 2, 3, 0, 8, 0]),
+        ("another engine", &[6, 0, 15, 7]),
+    ];
+    let stories = stories.map(|(name, story)| (name.to_owned(), [&online[..], story].concat()));
+    [sweeps(&online, 16), stories.to_vec()].concat()
+}

@@ -1,0 +1,228 @@
+//! A server under strangers who say anything, with two people beside them who must not notice.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use esf_driver::endpoint::Endpoint;
+use esf_proto::{
+    ids::{DeviceKind, InstanceId},
+    login::{CredentialKind, ResumeSecret},
+    server::Config,
+    wire::{Address, Credential, Direction, Frame, Header, Login, LoginResult, Resume},
+};
+
+use super::{
+    Input,
+    frames::{Cast, encoded, spoiled},
+};
+use crate::{bystanders::Bystanders, raw::RawLink, world::World};
+
+const STEPS: usize = 300;
+const LINKS: usize = 4;
+const BUDGET: usize = 64 << 10;
+const MAX_FRAME: u32 = 16 << 10;
+/// What may pass in one run, so that a run has an end.
+const TIME: Duration = Duration::from_secs(900);
+const AGES: Duration = Duration::from_secs(400);
+
+/// Runs a server, two bystanders and some links of strangers.
+///
+/// # Panics
+/// If the server says what no server may, if something is left of the strangers, or if the bystanders noticed.
+pub fn server_inputs(data: &[u8]) {
+    let mut input = Input::new(data);
+    let config = Config {
+        max_frame: MAX_FRAME,
+        window: 8 << 10,
+        budget: BUDGET,
+        queue: 8 << 10,
+        resume_window: Duration::from_secs(15),
+        max_commands: 2,
+        max_open: 16,
+        max_open_queries: 8,
+        ..Config::default()
+    };
+    let session_budget = config.session_budget();
+    let mut world = World::with(config);
+    let bystanders = Bystanders::join(&mut world);
+    world.accounts.guarded.lock().expect("nobody panicked").extend(["ann".into(), "ben".into()]);
+    let mut strangers = Strangers { links: Vec::new(), secret: None, passed: Duration::ZERO };
+    for _ in 0..STEPS {
+        if input.is_over() {
+            break;
+        }
+        strangers.step(&mut world, &mut input);
+        strangers.look(&mut world);
+        // The desk, the bystanders, and every login of a stranger.
+        assert!(world.node.held_bytes() <= 16 * session_budget, "sessions hold more than they may");
+    }
+    strangers.leave(&mut world);
+    assert_eq!(world.node.links(), 2, "links are left");
+    assert_eq!(world.node.held_bytes(), 0, "bytes are left");
+    assert_eq!(world.node.online(), 2, "logins are left");
+    for who in [bystanders.ann, bystanders.ben] {
+        for message in &world.engine(who).messages {
+            let from = message.source.user().map_or("", |user| user.as_str());
+            assert!(["mallory", "eve"].contains(&from), "a message in the name of `{from}`");
+        }
+    }
+    bystanders.are_unharmed(&mut world, "after all that");
+}
+
+struct Strangers {
+    links: Vec<RawLink>,
+    /// What resumes somebody's session.
+    secret: Option<ResumeSecret>,
+    passed: Duration,
+}
+
+impl Strangers {
+    fn step<'a>(&mut self, world: &mut World, input: &mut Input<'a>) {
+        let what = input.below(16);
+        if what == 0 || self.links.is_empty() {
+            return self.open(world, input);
+        }
+        let place = input.below(self.links.len());
+        let own = self.links[place].engine.clone();
+        let cast = cast(input, &own);
+        match what {
+            1 | 2 => self.log_in(world, place, input),
+            3..=5 => self.send(world, place, &cast.frame(input), input),
+            6 | 7 => self.send(world, place, &cast.routed(input), input),
+            8 => {
+                if let Some(bytes) = encoded(&cast.frame(input), input) {
+                    let bytes = spoiled(bytes, input);
+                    self.links[place].push(world, bytes);
+                }
+            }
+            9 => self.links[place].push(world, Bytes::copy_from_slice(input.bytes())),
+            10 => self.together(world, place, &cast, input),
+            11 => self.links[place].push_text(world),
+            12 => self.links.swap_remove(place).drop_link(world),
+            13 => self.links[place].reads = !self.links[place].reads,
+            14 => world.engine(crate::world::Who(0)).takes = input.flag(),
+            _ => self.pass(world, input.duration()),
+        }
+    }
+
+    fn open(&mut self, world: &mut World, input: &mut Input<'_>) {
+        if self.links.len() == LINKS {
+            self.links.remove(0).drop_link(world);
+        }
+        let name = input.of(&["mallory", "mallory", "eve"]);
+        let mut link = RawLink::open(world, name, 60 + input.below(3) as u64);
+        link.engine.device = DeviceKind(input.below(3) as u8);
+        self.links.push(link);
+    }
+
+    fn log_in(&mut self, world: &mut World, place: usize, input: &mut Input<'_>) {
+        let link = &mut self.links[place];
+        let bits = input.byte();
+        let resume = self.secret.filter(|_| bits & 4 == 4).map(|secret| Resume { secret, received: input.number32() });
+        let login = Login {
+            instance: link.engine.instance,
+            attempt: input.number32(),
+            interactive: bits & 1 == 0,
+            takes_messages: bits & 2 == 0,
+            device: link.engine.device,
+            heartbeat_ms: if bits & 8 == 0 { 5_000 } else { input.number32() },
+            login_number: if bits & 16 == 0 { 0 } else { input.number() },
+            user: &link.engine.user,
+            credential: Credential { kind: CredentialKind::Password, bytes: if bits < 240 { b"" } else { b"wrong" } },
+            system_token: b"",
+            ticket: input.bytes(),
+            resume,
+        };
+        if let Ok(bytes) = Frame::Login(login).to_bytes(Header::default()) {
+            link.push(world, bytes);
+        }
+    }
+
+    fn send<'a>(&mut self, world: &mut World, place: usize, frame: &Frame<'a>, input: &mut Input<'a>) {
+        if let Some(bytes) = encoded(frame, input) {
+            self.links[place].push(world, bytes.freeze());
+        }
+    }
+
+    /// Several frames in one message, in the name of whoever sends them.
+    fn together<'a>(&mut self, world: &mut World, place: usize, cast: &Cast<'a>, input: &mut Input<'a>) {
+        let mut message = BytesMut::new();
+        for _ in 0..=input.below(8) {
+            if let Some(bytes) = encoded(&cast.frame(input), input) {
+                message.extend_from_slice(&bytes);
+            }
+        }
+        self.links[place].push(world, message.freeze());
+    }
+
+    /// Lets time pass for everybody, from timer to timer.
+    fn pass(&mut self, world: &mut World, duration: Duration) {
+        self.passed += duration;
+        if self.passed > TIME {
+            return;
+        }
+        let end = world.now + duration;
+        while world.now < end {
+            let due = self.links.iter().filter_map(|link| link.conn.poll_timeout()).min();
+            let next = due.map_or(end, |due| due.clamp(world.now, end));
+            world.advance(next.since(world.now));
+            for link in &mut self.links {
+                if link.conn.poll_timeout().is_some_and(|at| at <= world.now) {
+                    link.conn.handle_timeout(world.now);
+                    let next = link.conn.poll_timeout();
+                    link.pump(world);
+                    assert!(next.is_none_or(|next| next > world.now), "a timer is due again at once");
+                }
+            }
+            world.run();
+            self.links.iter_mut().for_each(|link| link.pump(world));
+        }
+    }
+
+    /// What the server said is what a server may say.
+    fn look(&mut self, world: &mut World) {
+        for link in &mut self.links {
+            link.pump(world);
+            let mut closed = false;
+            for frame in link.take_received() {
+                assert!(!closed, "{frame:?} after the last frame");
+                assert!(frame.len() <= MAX_FRAME as usize);
+                let decoded = frame.decode().unwrap_or_else(|error| panic!("{frame:?} of the server: {error}"));
+                assert!(decoded.kind().direction() != Direction::ToServer, "{decoded:?} is no frame of a server");
+
+                match decoded {
+                    Frame::LoginResult(LoginResult::Succeed(welcome)) => self.secret = Some(welcome.secret),
+                    Frame::Close { .. } => closed = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Everybody leaves, and enough time passes for all of it to be forgotten.
+    fn leave(mut self, world: &mut World) {
+        world.engine(crate::world::Who(0)).takes = true;
+        for link in self.links.drain(..) {
+            link.drop_link(world);
+        }
+        world.advance(AGES);
+    }
+}
+
+/// Who frames are between: somebody who says who he is, mostly, to those who are there.
+fn cast<'a>(input: &mut Input<'a>, own: &esf_proto::ids::Engine) -> Cast<'a> {
+    const NAMES: [&str; 2] = ["mallory", "eve"];
+    let user = NAMES.iter().copied().find(|name| *name == own.user.as_str()).expect("one of them");
+    let own = Address::Engine { user, device: own.device, instance: own.instance };
+    let ann = InstanceId(0xE0_0001);
+    let to = vec![
+        Address::User { user: "ann" },
+        Address::Engine { user: "ann", device: DeviceKind::SERVICE, instance: ann },
+        Address::Server { instance: 0 },
+        Address::User { user: "mallory" },
+        Address::Device { user: "eve", device: DeviceKind(input.below(3) as u8) },
+    ];
+    let mut from = vec![own; 7];
+    from.push(Address::Engine { user: "ann", device: DeviceKind::SERVICE, instance: ann });
+    Cast { from, to, ids: (1..6).collect(), streams: vec![1, 2] }
+}
