@@ -30,7 +30,7 @@ use esf_proto::{
     server::{Config, Counters, HubChange, LoginClaim},
     session::budget::Budget,
     time::{Instant, UnixMillis},
-    wire::{Address, Frame, RawFrame},
+    wire::{Address, Frame, PRELOGIN_MAX_FRAME, RawFrame},
 };
 
 pub use cell::Cell;
@@ -41,6 +41,8 @@ use revoked::Revoked;
 
 /// What waits for the server's application and is not fetched; beyond it the oldest goes.
 const EVENTS: usize = 4096;
+/// The largest frame is at least that of a login.
+const LEAST_FRAME: u32 = PRELOGIN_MAX_FRAME as u32;
 
 /// What a node takes from outside: randomness and the wall clock.
 pub struct Inputs {
@@ -151,7 +153,9 @@ pub struct Node {
 impl Node {
     /// A node with nobody on it.
     #[must_use]
-    pub fn new(config: Config, inputs: Inputs) -> Arc<Self> {
+    pub fn new(mut config: Config, inputs: Inputs) -> Arc<Self> {
+        // A client takes no server to mean less, and one that held it to less would close its link again and again.
+        config.max_frame = config.max_frame.max(LEAST_FRAME);
         let config = Arc::new(config);
         let counters = Arc::new(Counters::default());
         let global = Arc::new(Budget::new(config.global_budget));

@@ -20,16 +20,17 @@ use crate::{
 const NOW: Instant = Instant::from_micros(1_000_000);
 
 fn node() -> Arc<Node> {
+    node_with(Config::default())
+}
+
+fn node_with(config: Config) -> Arc<Node> {
     let mut secret = 0u128;
     let secrets = Box::new(move || {
         secret += 1;
         secret.to_le_bytes()
     });
     let wall = Box::new(|| UnixMillis(1_000));
-    Node::new(
-        Config::default(),
-        Inputs { instance: InstanceId(900), keys: (1, 2), secrets, wall, tickets: Box::new(()) },
-    )
+    Node::new(config, Inputs { instance: InstanceId(900), keys: (1, 2), secrets, wall, tickets: Box::new(()) })
 }
 
 fn engine(name: &str) -> Engine {
@@ -92,6 +93,12 @@ fn waker() -> (Arc<LinkWaker>, Arc<Flag>) {
     let (link, flag) = (Arc::new(LinkWaker::default()), Arc::new(Flag::default()));
     link.register(&Waker::from(flag.clone()));
     (link, flag)
+}
+
+#[test]
+fn the_largest_frame_is_no_smaller_than_a_login_may_be() {
+    assert_eq!(node_with(Config { max_frame: 1, ..Config::default() }).config().max_frame, 8192);
+    assert_eq!(node_with(Config { max_frame: 8193, ..Config::default() }).config().max_frame, 8193);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub enum Relogin {
 /// The settings of a server's protocol core. Sizes are bytes.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The largest frame, its header included. 1 MiB; 4 KiB to 1 GiB.
+    /// The largest frame, its header included. 1 MiB; 8 KiB, which a login may have, to 1 GiB.
     pub max_frame: u32,
     /// How much of messages may be out to a client that it has not taken. 256 KiB.
     pub window: u32,

@@ -59,8 +59,8 @@ fn check_auth(settings: &Settings, layers: &Layers) -> Result<(), Problem> {
 fn check_protocol(settings: &Settings, layers: &Layers) -> Result<(), Problem> {
     let protocol = &settings.protocol;
     let outside = |path: &str, range: &str| Err(Problem::about(path, layers.origin(path), format!("it is {range}")));
-    if !(Size(4 << 10)..=Size(1 << 30)).contains(&protocol.max_frame) {
-        return outside("protocol.max_frame", "4 KiB to 1 GiB");
+    if !(Size(8 << 10)..=Size(1 << 30)).contains(&protocol.max_frame) {
+        return outside("protocol.max_frame", "8 KiB to 1 GiB");
     }
     if protocol.max_user_id == 0 {
         return outside("protocol.max_user_id", "1 to 255");
