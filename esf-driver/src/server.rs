@@ -106,6 +106,8 @@ struct State {
     dispatches: Mutex<HashMap<usize, Weak<Dispatch<CellInbox>>>>,
     /// No more connections are taken.
     stopping: AtomicBool,
+    /// Tasks that accept.
+    listening: AtomicUsize,
     /// Whoever is left is dropped.
     cut_off: AtomicBool,
     ended: AtomicBool,
@@ -182,8 +184,8 @@ impl Server {
     }
 
     /// Takes no more connections, asks every client to leave, and closes whoever is left towards the end of `grace`.
-    /// Returns when all are gone, or when `grace` is over and the rest was dropped. [`SHUT_DOWN_GRACE`] is a good
-    /// choice.
+    /// Returns when all are gone, or when `grace` is over and the rest was dropped; what it listened on is free then.
+    /// [`SHUT_DOWN_GRACE`] is a good choice.
     ///
     /// Dropping the future leaves the server where it is: no more connections are taken.
     pub async fn shut_down(&self, grace: Duration) {
@@ -195,6 +197,9 @@ impl Server {
         self.0.wait_empty(grace.saturating_sub(CLOSING_SHARE.min(grace / 2))).await;
         node.close();
         self.0.wait_empty(end.since(runtime.now())).await;
+        let silent = state.changed.until(|| state.listening.load(Ordering::SeqCst) == 0);
+        // They were told at the beginning and have nothing else to wait for.
+        let _ = within(&*self.0.runtime, CLOSING_SHARE, silent).await;
         state.cut_off.store(true, Ordering::SeqCst);
         // Once more, so that every link that is left looks.
         node.close();

@@ -3,7 +3,7 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::Poll,
 };
 
@@ -11,7 +11,7 @@ use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::protocol::Role;
 
 use super::{
-    Server, Shared,
+    Server, Shared, State,
     arrival::{Arrival, Arrived, REFUSAL},
     endpoint::ServerEndpoint,
     lock,
@@ -43,6 +43,7 @@ impl Server {
     pub fn serve(&self, listener: Box<dyn Listener>) -> io::Result<SocketAddr> {
         let address = listener.local_addr()?;
         lock(&self.0.state.addresses).push(address);
+        self.0.state.listening.fetch_add(1, Ordering::SeqCst);
         self.spawn(self.0.clone().accept_from(listener));
         Ok(address)
     }
@@ -69,9 +70,22 @@ impl Server {
     }
 }
 
+/// A task that accepts.
+struct Listening<'a>(&'a State);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.listening.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify();
+    }
+}
+
 impl Shared {
     /// Accepts until the server shuts down.
-    pub(super) async fn accept_from(self: Arc<Self>, mut listener: Box<dyn Listener>) {
+    pub(super) async fn accept_from(self: Arc<Self>, listener: Box<dyn Listener>) {
+        let _listening = Listening(&self.state);
+        // Gone before it is told that it is.
+        let mut listener = listener;
         let mut shortage = Shortage::default();
         while let Some(accepted) = self.next_of(&mut *listener).await {
             match accepted {

@@ -77,6 +77,38 @@ impl Listener for Script {
     }
 }
 
+/// A listener to whom nobody comes, and who tells when it goes.
+struct Lonely(Arc<AtomicBool>);
+
+impl Listener for Lonely {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<(BoxStream, SocketAddr)>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(FROM)
+    }
+}
+
+impl Drop for Lonely {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_a_server_listened_on_is_free_when_it_is_shut_down() -> io::Result<()> {
+    let runtime = Virtual::new();
+    let server = ServerBuilder::new(runtime.clone()).start()?;
+    let gone = [Arc::default(), Arc::<AtomicBool>::default()];
+    for gone in &gone {
+        server.serve(Box::new(Lonely(gone.clone())))?;
+    }
+    runtime.block_on(server.shut_down(Duration::ZERO));
+    assert!(gone.iter().all(|gone| gone.load(Ordering::SeqCst)));
+    Ok(())
+}
+
 #[test]
 fn errors_of_accept_are_waited_out_and_end_nothing() {
     let runtime = Virtual::new();
