@@ -48,6 +48,9 @@ pub trait Endpoint {
     /// What else is to be done with the link.
     fn poll_action(&mut self) -> Option<LinkAction>;
 
+    /// Nothing has moved on the link for a while: memory that is kept only so that the next burst finds it may go.
+    fn rest(&mut self) {}
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     fn poll_timeout(&self) -> Option<Instant>;
 

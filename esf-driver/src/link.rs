@@ -133,9 +133,10 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
             self.moved = (moved, now);
         }
         let idle = since + REST_AFTER <= now;
-        if idle {
+        if idle && self.socket.is_awake() {
             self.socket.rest();
             self.arrived = Vec::new();
+            self.endpoint.rest();
         }
         // What holds half of a message cannot rest, and is not asked again before more of it came.
         let again = self.socket.is_awake() && (moved != before || !idle);

@@ -10,7 +10,7 @@ use crate::{
     bridge::Bridge,
     endpoint::Endpoint,
     socket::Socket,
-    tasks::{Alarm, Tasks},
+    tasks::{Alarm, BoxFuture, Tasks},
 };
 
 /// Turns at once, when a timer is due right after a turn.
@@ -31,9 +31,11 @@ impl<E: Endpoint> RunningLink<E> {
 
     /// Runs until the link is over. On the heap: a future that has it by value is a multiple of its size, for as long as
     /// the connection lasts.
-    pub(crate) fn run(self) -> impl Future<Output = LinkEnd> {
-        let mut link = Box::new(self);
-        std::future::poll_fn(move |cx| link.poll(cx))
+    pub(crate) fn run(mut self) -> BoxFuture<'static, LinkEnd>
+    where
+        E: Send + 'static,
+    {
+        Box::pin(std::future::poll_fn(move |cx| self.poll(cx)))
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {

@@ -42,6 +42,7 @@ struct Script {
     raise: Option<usize>,
     waker: Option<Waker>,
     turns: u32,
+    rests: u32,
 }
 
 #[derive(Clone)]
@@ -83,6 +84,9 @@ impl Endpoint for Scripted {
             script.transport = transport;
             script.bulk_may_go = !transport.unflushed;
         });
+    }
+    fn rest(&mut self) {
+        self.with(|script| script.rests += 1);
     }
     fn wants_flush(&self) -> bool {
         self.with(|script| !script.bulk.is_empty())
@@ -423,7 +427,8 @@ fn buffers_are_kept_while_a_link_is_busy_and_given_back_when_it_is_not() {
     let (here, there) = duplex(1 << 20);
     let mut client = Socket::new(Bridge::new(Box::new(there)), Vec::new(), Role::Client, 8192);
     let socket = Socket::new(Bridge::new(Box::new(here)), Vec::new(), Role::Server, 8192);
-    let mut link = Link::new(socket, Scripted::new(), false);
+    let endpoint = Scripted::new();
+    let mut link = Link::new(socket, endpoint.clone(), false);
     let mut turn_at = |ms: u64, message: Option<usize>| {
         if let Some(len) = message {
             client.feed(frame(len)).unwrap();
@@ -443,6 +448,7 @@ fn buffers_are_kept_while_a_link_is_busy_and_given_back_when_it_is_not() {
     assert_eq!(turn_at(6100, None), (true, Some(6900)));
     assert_eq!(turn_at(6900, None), (false, None));
     assert_eq!(turn_at(7000, None), (false, None));
+    assert_eq!(endpoint.with(|script| script.rests), 3, "the endpoint rests with its link");
 }
 
 #[test]

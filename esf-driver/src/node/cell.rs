@@ -187,6 +187,12 @@ impl Cell {
         result
     }
 
+    /// Gives the memory of an idle session back.
+    pub(super) fn rest(&self) {
+        let mut session = lock(&self.session);
+        self.visit(|outbox| session.rest(outbox));
+    }
+
     /// Runs `visit` on the session alone, for what the hub need not hear of.
     pub(super) fn look<R>(&self, visit: impl FnOnce(&mut Session) -> R) -> R {
         visit(&mut lock(&self.session))

@@ -35,7 +35,7 @@ pub struct Conn {
     held: Option<Held>,
     staged: VecDeque<Bytes>,
     waker: Arc<LinkWaker>,
-    probing: Option<Probing>,
+    probing: Option<Box<Probing>>,
     /// Bytes read when the link was pinged for somebody's probe.
     pinged_at: Option<u64>,
     transport: Transport,
@@ -223,7 +223,7 @@ impl Conn {
                     handle.wake_link();
                     silent.push(session);
                     let (until, next) = (now + PROBE, now + PROBE_STEP);
-                    self.probing = Some(Probing { claim, rival: handle, number, asked: silent, until, next });
+                    self.probing = Some(Box::new(Probing { claim, rival: handle, number, asked: silent, until, next }));
                     return;
                 }
                 Place::New { handle, replaced } => {
@@ -357,11 +357,11 @@ impl Conn {
         } else if now.since(probing.next) > PROBE {
             // This side slept: the older login had no chance to answer.
             self.node.counters.timers_late.add(1);
-            self.probing = Some(Probing { until: now + PROBE, next: now + PROBE_STEP, ..probing });
+            self.probing = Some(Box::new(Probing { until: now + PROBE, next: now + PROBE_STEP, ..*probing }));
         } else if probing.until <= now {
             self.find_place(now, probing.claim, LoginStage::Waited, probing.asked);
         } else {
-            self.probing = Some(Probing { next: now + PROBE_STEP, ..probing });
+            self.probing = Some(Box::new(Probing { next: now + PROBE_STEP, ..*probing }));
         }
     }
 
@@ -451,6 +451,14 @@ impl Endpoint for Conn {
             CoreAction::Ping => LinkAction::Ping,
             CoreAction::Close(reason) => LinkAction::Close { reason: Some(reason) },
         })
+    }
+
+    fn rest(&mut self) {
+        self.staged.shrink_to_fit();
+        self.link.rest();
+        if let Some(Held { cell, .. }) = &self.held {
+            cell.rest();
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -21,7 +21,7 @@ use crate::{
     bridge::Bridge,
     endpoint::Endpoint as _,
     link::{LinkEnd, RunningLink},
-    runtime::{BoxStream, Listener},
+    runtime::{BoxFuture, BoxStream, Listener},
     socket::Socket,
     tasks::{sleep_until, within},
 };
@@ -114,22 +114,11 @@ impl Shared {
         .await
     }
 
-    /// Does the HTTP part of a stream, then runs its link.
-    pub(super) async fn serve(self: Arc<Self>, mut stream: BoxStream, from: Option<SocketAddr>) {
-        // What is boxed here is so where it begins: this future lives as long as the link, and as large as its largest part.
-        let mut arrival = Box::new(self.arrive(from));
-        let limit = arrival.deadline().since(self.runtime.now());
-        match within(&*self.runtime, limit, Box::pin(shake_hands(&mut stream, &mut arrival))).await {
-            Some(Ok(Arrived::Opened { rest, .. })) => {
-                let link = self.link(stream, rest, arrival.into_endpoint());
-                self.count_end(link.await);
-            }
-            Some(Ok(Arrived::Refused { answer })) => {
-                // Whoever does not listen is not told.
-                let _ = within(&*self.runtime, REFUSAL, Box::pin(refuse(stream, &answer))).await;
-            }
-            Some(Err(error)) => arrival.handle_broken(&error),
-            None => arrival.handle_timeout(),
+    /// Does the HTTP part of a stream, then runs its link. This future lives as long as the link: what comes before that is
+    /// in a box of its own, which goes first.
+    pub(super) async fn serve(self: Arc<Self>, stream: BoxStream, from: Option<SocketAddr>) {
+        if let Some(link) = Box::pin(self.open(stream, from)).await {
+            self.count_end(link.await);
         }
     }
 
@@ -139,13 +128,27 @@ impl Shared {
         self.count_end(link.await);
     }
 
-    /// Apart from the one who waits for it, whose future would keep room for all that goes into it.
-    fn link(
-        &self,
-        stream: BoxStream,
-        rest: Vec<u8>,
-        endpoint: ServerEndpoint,
-    ) -> impl Future<Output = LinkEnd> + use<> {
+    /// Does the HTTP part of a stream; `None` when no link comes of it.
+    async fn open(
+        self: &Arc<Self>,
+        mut stream: BoxStream,
+        from: Option<SocketAddr>,
+    ) -> Option<BoxFuture<'static, LinkEnd>> {
+        let mut arrival = self.arrive(from);
+        let limit = arrival.deadline().since(self.runtime.now());
+        match within(&*self.runtime, limit, shake_hands(&mut stream, &mut arrival)).await {
+            Some(Ok(Arrived::Opened { rest, .. })) => return Some(self.link(stream, rest, arrival.into_endpoint())),
+            Some(Ok(Arrived::Refused { answer })) => {
+                // Whoever does not listen is not told.
+                let _ = within(&*self.runtime, REFUSAL, refuse(stream, &answer)).await;
+            }
+            Some(Err(error)) => arrival.handle_broken(&error),
+            None => arrival.handle_timeout(),
+        }
+        None
+    }
+
+    fn link(&self, stream: BoxStream, rest: Vec<u8>, endpoint: ServerEndpoint) -> BoxFuture<'static, LinkEnd> {
         let socket = Socket::new(Bridge::new(stream), rest, Role::Server, endpoint.max_message());
         RunningLink::new(socket, endpoint, self.runtime.clone(), self.coalesce).run()
     }

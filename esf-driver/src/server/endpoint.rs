@@ -158,6 +158,10 @@ impl Endpoint for ServerEndpoint {
         self.conn.handle_timeout(now);
     }
 
+    fn rest(&mut self) {
+        self.conn.rest();
+    }
+
     fn wants_flush(&self) -> bool {
         self.conn.wants_flush()
     }

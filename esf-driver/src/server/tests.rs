@@ -340,7 +340,7 @@ fn what_a_connection_keeps_for_as_long_as_it_lasts_is_small() {
     let (here, _there) = duplex(1);
     let connection = server.0.clone().serve(Box::new(here), None);
     let future = size_of_val(&connection);
-    assert!(future <= 768, "the future of a connection: {future} bytes");
+    assert!(future <= 256, "the future of a connection: {future} bytes");
     let link = size_of::<crate::link::RunningLink<ServerEndpoint>>();
-    assert!(link <= 1600, "its link: {link} bytes");
+    assert!(link <= 1024, "its link: {link} bytes");
 }

@@ -170,6 +170,8 @@ impl<H: Clone> Hub<H> {
             }
             !goes
         });
+        // Most have one device.
+        person.devices.reserve_exact(1);
         person.devices.push(login_of(claim, session, origin, number, handle.clone()));
         self.sessions += 1;
         self.sessions -= replaced.len();

@@ -36,6 +36,11 @@ impl Control {
         room
     }
 
+    /// Gives the room of an idle session back.
+    pub(super) fn rest(&mut self) {
+        self.beats.shrink_to_fit();
+    }
+
     /// The next frame, a count first: after a resume nothing stands before it (ESF-211).
     pub(super) fn pop(&mut self, hop: &mut Hop) -> Option<Bytes> {
         let frame = if core::mem::take(&mut self.count) {

@@ -1,6 +1,6 @@
 //! One accepted link: up to and during login, then whether it lives.
 
-use alloc::{collections::VecDeque, string::String, sync::Arc};
+use alloc::{boxed::Box, collections::VecDeque, string::String, sync::Arc};
 use core::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
@@ -45,9 +45,10 @@ pub struct Link {
     liveness: Option<Duration>,
     /// Whether it was logged in once: its peer may send large frames, also while it closes.
     admitted: bool,
-    claim: Option<LoginClaim>,
-    request: Option<AppRequest>,
-    login: Option<LoginClaim>,
+    /// In boxes, since a link logs in once.
+    claim: Option<Box<LoginClaim>>,
+    request: Option<Box<AppRequest>>,
+    login: Option<Box<LoginClaim>>,
     out: VecDeque<Bytes>,
     action: Option<LinkAction>,
     ping: bool,
@@ -308,7 +309,7 @@ impl Link {
                 if let Some(claim) = self.claim.take() {
                     let Accepted { rights, credential_version, login_number } = accepted;
                     let login_number = login_number.unwrap_or(claim.login_number);
-                    self.login = Some(LoginClaim { rights, credential_version, login_number, ..claim });
+                    self.login = Some(Box::new(LoginClaim { rights, credential_version, login_number, ..*claim }));
                     self.set_state(LinkState::LoggingIn);
                 }
             }
@@ -439,19 +440,24 @@ impl Link {
     /// What the application is asked.
     #[must_use]
     pub fn poll_request(&mut self) -> Option<AppRequest> {
-        self.request.take()
+        self.request.take().map(|request| *request)
     }
 
     /// A login for the hub.
     #[must_use]
     pub fn poll_login(&mut self) -> Option<LoginClaim> {
-        self.login.take()
+        self.login.take().map(|login| *login)
     }
 
     /// The next frame of the link itself; before the session's.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         self.out.pop_front()
+    }
+
+    /// Nothing has moved for a while: gives the memory back that is kept only so that the next burst finds it.
+    pub fn rest(&mut self) {
+        self.out.shrink_to_fit();
     }
 
     /// What to do to the transport. A close is told at once, also while the transport takes nothing: the driver hands out
@@ -487,7 +493,7 @@ impl Link {
             }
             Ok(Frame::Login(login)) if first => self.begin_login(now, frame, &login),
             Ok(Frame::PreQuery { info_type, body }) if self.state == LinkState::Accepted => {
-                self.request = Some(AppRequest::PreQuery { info_type, body: frame.share(body) });
+                self.request = Some(Box::new(AppRequest::PreQuery { info_type, body: frame.share(body) }));
                 self.set_state(LinkState::Querying);
                 Ok(())
             }
@@ -528,7 +534,7 @@ impl Link {
             interactive: login.interactive,
             address: None,
         };
-        self.claim = Some(LoginClaim {
+        self.claim = Some(Box::new(LoginClaim {
             engine: Engine { user, device: login.device, instance: login.instance },
             attempt: login.attempt,
             interactive: login.interactive,
@@ -538,8 +544,8 @@ impl Link {
             credential_version: 0,
             resume: login.resume,
             heartbeat: Duration::from_millis(login.heartbeat_ms.into()),
-        });
-        self.request = Some(AppRequest::Authenticate(request));
+        }));
+        self.request = Some(Box::new(AppRequest::Authenticate(request)));
         self.set_state(LinkState::Authenticating);
         // The login is in; from here on the application has as long again to answer.
         self.timers.set(TimerKind::Login, now + self.config.login_timeout);

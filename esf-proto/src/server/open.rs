@@ -46,6 +46,13 @@ pub(crate) enum CopyEnd {
     Failed(Failure),
 }
 
+impl OpenTable {
+    /// Gives the room of an idle session back.
+    pub(crate) fn rest(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+}
+
 impl Open {
     pub(crate) fn new(id: u64, about: Kind, copies: Copies, deadline: Instant, room: usize, bytes: usize) -> Self {
         Self { id, about, copies, may_have_arrived: false, deadline, room, bytes }

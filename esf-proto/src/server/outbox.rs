@@ -263,6 +263,12 @@ impl Outbox {
         Some(queued.frame)
     }
 
+    /// Gives the room of an idle session back.
+    pub(super) fn rest(&mut self) {
+        self.lanes.rest();
+        self.open.rest();
+    }
+
     /// When [`Outbox::expire`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -521,6 +521,17 @@ impl Session {
         Some(query)
     }
 
+    /// Nothing has moved for a while: gives the memory back that is kept only so that the next burst finds it.
+    pub fn rest(&mut self, outbox: &mut Outbox) {
+        self.hop.rest();
+        self.control.rest();
+        self.inbox.shrink_to_fit();
+        self.queries.shrink_to_fit();
+        self.commands.shrink_to_fit();
+        self.changes.shrink_to_fit();
+        outbox.rest();
+    }
+
     /// What a frame does: what concerns the hop at once, the rest as a command to the hub or for the application.
     fn effect(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
         if frame.is_routed() {

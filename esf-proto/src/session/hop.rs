@@ -167,6 +167,11 @@ impl Hop {
         }
     }
 
+    /// Gives the room of an idle session back.
+    pub fn rest(&mut self) {
+        self.replay.shrink_to_fit();
+    }
+
     // Inward.
 
     /// A counted frame of `len` bytes is held by this side.

@@ -192,8 +192,8 @@ impl Lanes {
         self.message_bytes
     }
 
-    /// Gives the memory of an idle session back.
-    pub fn shrink(&mut self) {
+    /// Gives the room of an idle session back.
+    pub fn rest(&mut self) {
         if self.is_empty() {
             *self = Self::default();
         }

@@ -51,30 +51,40 @@ timer_kinds! {
     Blob,
 }
 
+/// A timer that is not set. Nobody lives to see it fire.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
 /// When each kind of timer fires.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Timers([Option<Instant>; COUNT]);
+#[derive(Debug, Clone)]
+pub(crate) struct Timers([Instant; COUNT]);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self([NEVER; COUNT])
+    }
+}
 
 impl Timers {
     pub(crate) fn set(&mut self, kind: TimerKind, at: Instant) {
         if let Some(slot) = self.0.get_mut(kind as usize) {
-            *slot = Some(at);
+            *slot = at;
         }
     }
 
     pub(crate) fn clear(&mut self, kind: TimerKind) {
         if let Some(slot) = self.0.get_mut(kind as usize) {
-            *slot = None;
+            *slot = NEVER;
         }
     }
 
     pub(crate) fn get(&self, kind: TimerKind) -> Option<Instant> {
-        self.0.get(kind as usize).copied().flatten()
+        self.0.get(kind as usize).copied().filter(|at| *at != NEVER)
     }
 
     /// The earliest timer.
     pub(crate) fn next(&self) -> Option<(Instant, TimerKind)> {
-        TimerKind::ALL.iter().filter_map(|kind| self.get(*kind).map(|at| (at, *kind))).min()
+        let at = self.0.iter().copied().min().filter(|at| *at != NEVER)?;
+        TimerKind::ALL.iter().zip(&self.0).find(|(_, timer)| **timer == at).map(|(kind, _)| (at, *kind))
     }
 
     /// Takes the earliest timer that is due.

@@ -78,6 +78,26 @@ fn what_the_application_does_not_fetch_is_charged_until_it_does_or_until_nobody_
     assert_eq!((cell.session.borrow().held_bytes(), town.global.used()), (0, 0));
 }
 
+#[test]
+fn a_session_that_rests_forgets_nothing() {
+    let mut town = Town::new(Config::default());
+    let (ann, bob) = (phone("ann"), phone("bob"));
+    let (cell, other) = (town.join(&ann), town.join(&bob));
+    let rest = || cell.session.borrow_mut().rest(&mut cell.outbox.borrow_mut());
+    town.frame(&cell, query(&ann, Address::Server { instance: 0 }, 1, 1_000, b"what?"));
+    town.frame(&other, plain(&bob, to("ann"), PLAIN, 0, b"one"));
+    rest();
+    assert_eq!(counted_kinds(&town.received(&cell)), [Kind::Send], "what waits");
+    rest();
+    let claim = resume(2, 1, 0);
+    let taken = cell.session.borrow_mut().take_over(&claim, ResumeSecret([2; 16]));
+    assert!(matches!(taken, TakeOver::Resumed { .. }), "{taken:?}");
+    let generation = FIRST.next();
+    let frames = all(&mut cell.session.borrow_mut(), generation, &mut cell.outbox.borrow_mut());
+    assert_eq!(counted_kinds(&frames), [Kind::Send], "what is not counted");
+    assert_eq!(cell.session.borrow_mut().poll_query().map(|query| query.token), Some(QueryToken(1)));
+}
+
 // Takeovers.
 
 #[test]

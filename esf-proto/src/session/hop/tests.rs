@@ -103,3 +103,17 @@ fn freed_hears_the_cost_of_each_counted_frame() {
     assert_eq!(freed, 5);
     assert_eq!(hop.take_uncounted().map(|(_, cost)| cost).sum::<usize>(), 7);
 }
+
+#[test]
+fn a_rest_keeps_what_is_not_counted_and_no_room_beside_it() {
+    let mut hop = hop_with(&["a", "b", "c"]);
+    hop.rest();
+    hop.on_count(Counts { received: 2, taken: 2 }, |_| ()).unwrap();
+    hop.rest();
+    hop.rewind(2, |_| ()).unwrap();
+    assert_eq!(replayed(&mut hop), ["c"]);
+    hop.on_count(Counts { received: 3, taken: 3 }, |_| ()).unwrap();
+    assert!(hop.replay.capacity() > 0, "a busy session finds its room again");
+    hop.rest();
+    assert_eq!(hop.replay.capacity(), 0);
+}

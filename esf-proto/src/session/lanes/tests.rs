@@ -65,3 +65,15 @@ fn what_is_volatile_can_be_taken_out_alone() {
     assert!(!lanes.refuses_volatile(VOLATILE_LIMIT), "its bytes are given back");
     assert_eq!(texts(&mut lanes, true), ["i"]);
 }
+
+#[test]
+fn a_rest_keeps_what_waits_and_no_room_when_nothing_does() {
+    let mut lanes = Lanes::default();
+    lanes.push_copy(Lane::Message, &Bytes::from_static(b"m"), None, 1, 0);
+    lanes.rest();
+    assert_eq!(texts(&mut lanes, true), ["m"]);
+    assert!(lanes.messages.capacity() > 0);
+    lanes.rest();
+    assert_eq!(lanes.messages.capacity(), 0);
+    assert!(lanes.is_empty());
+}
