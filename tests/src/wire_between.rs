@@ -50,6 +50,8 @@ pub struct Wire {
     pub pass_up: Option<usize>,
     /// So many more items reach the client, then none; `None` for all.
     pub pass_down: Option<usize>,
+    /// The server's task of this link does not get its turn.
+    pub asleep: bool,
     /// The client has done with this link.
     pub client_gone: bool,
     /// What the server sees of the transport.
@@ -68,6 +70,7 @@ impl Wire {
             hold_down: false,
             pass_up: None,
             pass_down: None,
+            asleep: false,
             client_gone: false,
             transport: Transport::default(),
             client: Transport::default(),

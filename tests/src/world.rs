@@ -187,6 +187,12 @@ impl World {
         &mut self.engines[who.0].session
     }
 
+    /// Every event of a client so far.
+    #[must_use]
+    pub fn events(&self, who: Who) -> &[Event] {
+        &self.engines[who.0].events
+    }
+
     /// Whether the client is logged in.
     #[must_use]
     pub fn is_online(&self, who: Who) -> bool {
@@ -349,7 +355,7 @@ impl World {
     pub fn late_arrives(&mut self, who: Who) {
         for wire in self.links.iter_mut().filter(|((of, _), wire)| *of == who && wire.client_gone).map(|(_, wire)| wire)
         {
-            (wire.hold_up, wire.pass_up) = (false, None);
+            (wire.hold_up, wire.pass_up, wire.asleep) = (false, None, false);
         }
         self.run();
     }
@@ -600,7 +606,7 @@ impl World {
 
     fn turn_of_server(&mut self, key: (Who, LinkId)) -> bool {
         let now = self.now;
-        let Some(wire) = self.links.get_mut(&key) else { return false };
+        let Some(wire) = self.links.get_mut(&key).filter(|wire| !wire.asleep) else { return false };
         let Some(mut conn) = wire.conn.take() else { return false };
         let mut moved = false;
         conn.register(Waker::noop());
