@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use bytes::Bytes;
-use esf_proto::{close::CloseReason, time::Instant};
+use esf_proto::{close::CloseReason, session::frames::FrameBytes, time::Instant};
 
 pub use esf_proto::session::transport::Transport;
 
@@ -44,6 +44,15 @@ pub trait Endpoint {
 
     /// The next frame to send, whole. Called only while the WebSocket can take more.
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes>;
+
+    /// The same for a few frames at a time, whose bytes are there while `feed` runs; says how many bytes they had, 0
+    /// when there was none. One lock for all of them is what an endpoint may gain here.
+    fn transmit(&mut self, now: Instant, mut feed: impl FnMut(FrameBytes<'_>)) -> usize {
+        let Some(frame) = self.poll_transmit(now) else { return 0 };
+        let len = frame.len();
+        feed(FrameBytes::Shared(frame));
+        len
+    }
 
     /// What else is to be done with the link.
     fn poll_action(&mut self) -> Option<LinkAction>;

@@ -45,8 +45,10 @@
 //!         socket.flush()?;
 //!     }
 //!     loop {
-//!         match drain.next(now, socket.can_write(), endpoint) {
-//!             Step::Transmit(frame) => socket.feed(frame)?,
+//!         let can_write = socket.can_write();
+//!         let mut fed = Ok(());
+//!         match drain.next(now, can_write, endpoint, &mut |frame| fed = socket.feed_frame(frame)) {
+//!             Step::Transmit(_) => fed?,
 //!             Step::Ping => socket.feed_ping()?,
 //!             Step::Close(reason) => socket.feed_close(reason)?,
 //!             Step::Flush => drop(socket.flush()?),
@@ -60,6 +62,7 @@
 
 pub mod admission;
 pub mod blob;
+mod buffered;
 pub mod client;
 pub mod endpoint;
 pub mod handler;

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use esf_proto::{close::CloseReason, time::Instant};
+use bytes::Bytes;
+use esf_proto::{close::CloseReason, session::frames::FrameBytes, time::Instant};
 
 use crate::{
     endpoint::Endpoint,
@@ -75,13 +75,9 @@ enum Reading {
     Closed(Option<u16>),
 }
 
+/// Frames that are to be one WebSocket message.
 #[derive(Debug, Default)]
-enum Batch {
-    #[default]
-    Empty,
-    One(Bytes),
-    Many(BytesMut),
-}
+struct Batch(Vec<u8>);
 
 /// What a turn leaves.
 pub(crate) enum Next {
@@ -137,6 +133,7 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
             self.socket.rest();
             self.arrived = Vec::new();
             self.endpoint.rest();
+            self.batch = self.batch.is_some().then(Batch::default);
         }
         // What holds half of a message cannot rest, and is not asked again before more of it came.
         let again = self.socket.is_awake() && (moved != before || !idle);
@@ -224,16 +221,23 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
                 self.flush()?;
                 return Ok(Next::Again);
             }
-            let step = self.drain.next(now, self.socket.can_write(), &mut self.endpoint);
+            let Self { socket, drain, endpoint, batch, .. } = self;
+            let (can_write, mut fed) = (socket.can_write(), Ok(()));
+            let step = drain.next(now, can_write, endpoint, &mut |frame| {
+                frames += 1;
+                if fed.is_ok() {
+                    fed = match batch {
+                        None => socket.feed_frame(frame),
+                        Some(batch) => batch.add(frame, socket),
+                    };
+                }
+            });
+            fed.map_err(|_| self.end(false, None))?;
             if !matches!(step, Step::Transmit(_)) {
                 self.feed_batch()?;
             }
             match step {
-                Step::Transmit(frame) => {
-                    frames += 1;
-                    bytes += frame.len();
-                    self.transmit(frame)?;
-                }
+                Step::Transmit(fed) => bytes += fed,
                 Step::Ping => self.socket.feed_ping().map_err(|_| self.end(false, None))?,
                 Step::Close(reason) => self.socket.feed_close(reason).map_err(|_| self.end(false, None))?,
                 Step::Flush => {
@@ -265,25 +269,10 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
         news
     }
 
-    fn transmit(&mut self, frame: Bytes) -> Result<(), LinkEnd> {
-        match &mut self.batch {
-            None => self.feed(frame),
-            Some(batch) => match batch.add(frame) {
-                Some(full) => self.feed(full),
-                None => Ok(()),
-            },
-        }
-    }
-
     fn feed_batch(&mut self) -> Result<(), LinkEnd> {
-        match self.batch.as_mut().and_then(Batch::take) {
-            Some(message) => self.feed(message),
-            None => Ok(()),
-        }
-    }
-
-    fn feed(&mut self, message: Bytes) -> Result<(), LinkEnd> {
-        self.socket.feed(message).map_err(|_| self.end(false, None))
+        let Self { batch, socket, .. } = self;
+        let fed = batch.as_mut().map_or(Ok(()), |batch| batch.feed(socket));
+        fed.map_err(|_| self.end(false, None))
     }
 
     fn flush(&mut self) -> Result<bool, LinkEnd> {
@@ -304,39 +293,25 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
 }
 
 impl Batch {
-    /// Adds a frame; gives back a message that is full without it.
-    fn add(&mut self, frame: Bytes) -> Option<Bytes> {
-        let full = if self.len() + frame.len() > LARGEST_BATCH { self.take() } else { None };
-        *self = match std::mem::take(self) {
-            Self::Empty => Self::One(frame),
-            Self::One(first) => {
-                let mut many = BytesMut::with_capacity(first.len() + frame.len());
-                many.extend_from_slice(&first);
-                many.extend_from_slice(&frame);
-                Self::Many(many)
-            }
-            Self::Many(mut many) => {
-                many.extend_from_slice(&frame);
-                Self::Many(many)
-            }
-        };
-        full
+    /// Adds a frame, after it has fed what would be too large with it.
+    fn add<T: Read + Write>(&mut self, frame: FrameBytes<'_>, socket: &mut Socket<T>) -> Result<(), SocketError> {
+        if self.0.len() + frame.len() > LARGEST_BATCH {
+            self.feed(socket)?;
+        }
+        if self.0.is_empty() && frame.len() > LARGEST_BATCH {
+            return socket.feed_frame(frame);
+        }
+        self.0.extend_from_slice(&frame);
+        Ok(())
     }
 
-    fn take(&mut self) -> Option<Bytes> {
-        match std::mem::take(self) {
-            Self::Empty => None,
-            Self::One(frame) => Some(frame),
-            Self::Many(many) => Some(many.freeze()),
+    fn feed<T: Read + Write>(&mut self, socket: &mut Socket<T>) -> Result<(), SocketError> {
+        if self.0.is_empty() {
+            return Ok(());
         }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Empty => 0,
-            Self::One(frame) => frame.len(),
-            Self::Many(many) => many.len(),
-        }
+        let fed = socket.feed_frame(FrameBytes::Slice(&self.0));
+        self.0.clear();
+        fed
     }
 }
 

@@ -3,17 +3,25 @@
 use std::io::{ErrorKind, Read, Write};
 
 use bytes::Bytes;
-use esf_proto::close::CloseReason;
+use esf_proto::{close::CloseReason, session::frames::FrameBytes};
 use tungstenite::{
     Error, Message,
-    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
+    protocol::{
+        CloseFrame, Role, WebSocketConfig, WebSocketContext,
+        frame::{
+            FrameHeader,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
 };
 
-use crate::{endpoint::Transport, metered::Metered};
+use crate::{buffered::Buffered, endpoint::Transport, metered::Metered};
 
-/// What tungstenite reads at once, and what it collects before it writes. Its default of 128 KiB would cost that much
-/// memory a connection and is filled with zeros at each read.
+/// What tungstenite reads at once. Its default of 128 KiB would cost that much memory a connection and is filled with
+/// zeros at each read.
 const BUFFER: usize = 4 * 1024;
+/// What is collected before it is written, if no flush comes first.
+const COLLECTED: usize = 16 * 1024;
 /// What the head of a WebSocket frame and the pongs in between may add to the largest message.
 const OVERHEAD: usize = 1024;
 /// The largest WebSocket message that we send is one frame or 64 KiB.
@@ -22,7 +30,7 @@ pub(crate) const LARGEST_BATCH: usize = 64 * 1024;
 /// A WebSocket that never blocks: `T` returns [`ErrorKind::WouldBlock`] instead.
 #[derive(Debug)]
 pub struct Socket<T> {
-    stream: Metered<T>,
+    stream: Buffered<Metered<T>>,
     /// `None` while it rests.
     websocket: Option<Box<WebSocketContext>>,
     max_message: usize,
@@ -73,7 +81,7 @@ impl<T: Read + Write> Socket<T> {
         let begun = !read_ahead.is_empty();
         let begin = || WebSocketContext::from_partially_read(read_ahead, role, Some(config(max_message)));
         Self {
-            stream: Metered::new(stream),
+            stream: Buffered::new(Metered::new(stream)),
             websocket: begun.then(|| Box::new(begin())),
             max_message,
             blocked: false,
@@ -144,7 +152,24 @@ impl<T: Read + Write> Socket<T> {
     /// # Errors
     /// [`SocketError::Ended`] when the stream broke.
     pub fn feed(&mut self, message: Bytes) -> Result<(), SocketError> {
-        self.write(Message::Binary(message))
+        self.feed_frame(FrameBytes::Shared(message))
+    }
+
+    /// The same with bytes that need not live on. At a server, which masks nothing, they are copied once: to where they
+    /// wait for the flush.
+    ///
+    /// # Errors
+    /// As [`Self::feed`].
+    pub fn feed_frame(&mut self, message: FrameBytes<'_>) -> Result<(), SocketError> {
+        if self.role == Role::Client {
+            return self.write(Message::Binary(message.into_bytes()));
+        }
+        self.unflushed = true;
+        let put = BINARY.format(message.len() as u64, &mut self.stream).map(|()| self.stream.write_all(&message));
+        match put {
+            Ok(Ok(())) => self.flush_if_much(),
+            Ok(Err(_)) | Err(_) => Err(SocketError::Ended),
+        }
     }
 
     /// Hands a ping to the WebSocket.
@@ -170,15 +195,20 @@ impl<T: Read + Write> Socket<T> {
     /// # Errors
     /// As [`Self::feed`].
     pub fn flush(&mut self) -> Result<bool, SocketError> {
-        let Some(websocket) = &mut self.websocket else { return Ok(true) };
-        match websocket.flush(&mut self.stream) {
-            // A server's flush of the answer to a close says that the connection is closed: it is, and all is out.
-            Ok(()) | Err(Error::ConnectionClosed) => {
+        let inside = self.websocket.as_mut().map_or(Ok(()), |websocket| websocket.flush(&mut self.stream));
+        let flushed = match inside {
+            // A server's flush of a close says that the connection is closed: nothing is inside any more.
+            Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => self.stream.flush(),
+            Err(Error::Io(error)) => Err(error),
+            Err(_) => return Err(SocketError::Ended),
+        };
+        match flushed {
+            Ok(()) => {
                 self.blocked = false;
                 self.unflushed = false;
                 Ok(true)
             }
-            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.blocked = true;
                 Ok(false)
             }
@@ -190,7 +220,7 @@ impl<T: Read + Write> Socket<T> {
     /// stream.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.stream.bytes_read() + self.ahead == self.accounted
+        self.stream.get_ref().bytes_read() + self.ahead == self.accounted
     }
 
     /// Whether something waits for a flush.
@@ -202,18 +232,19 @@ impl<T: Read + Write> Socket<T> {
     /// How far the stream is.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        Transport { read: self.stream.bytes_read(), written: self.stream.bytes_written(), unflushed: self.unflushed }
+        let stream = self.stream.get_ref();
+        Transport { read: stream.bytes_read(), written: stream.bytes_written(), unflushed: self.unflushed }
     }
 
     /// The stream itself, for what is below the WebSocket.
     pub fn stream_mut(&mut self) -> &mut T {
-        self.stream.stream_mut()
+        self.stream.get_mut().stream_mut()
     }
 
     /// Whether it holds memory that [`rest`](Self::rest) would give back.
     #[must_use]
     pub fn is_awake(&self) -> bool {
-        self.websocket.is_some()
+        self.websocket.is_some() || self.stream.is_awake()
     }
 
     /// Gives the memory of the WebSocket back until the next message: tungstenite's buffers never shrink, and even small ones
@@ -224,6 +255,7 @@ impl<T: Read + Write> Socket<T> {
         // with the masks of clients only: without them two fragments may be shorter than the one frame that is counted.
         if self.role == Role::Server && self.is_drained() && !self.unflushed && !self.blocked && !self.closing {
             self.websocket = None;
+            self.stream.rest();
         }
     }
 
@@ -247,7 +279,7 @@ impl<T: Read + Write> Socket<T> {
     }
 
     /// The WebSocket, awake, and its stream.
-    fn parts(&mut self) -> (&mut WebSocketContext, &mut Metered<T>) {
+    fn parts(&mut self) -> (&mut WebSocketContext, &mut Buffered<Metered<T>>) {
         let Self { websocket, stream, role, max_message, .. } = self;
         let new = || Box::new(WebSocketContext::new(*role, Some(config(*max_message))));
         (websocket.get_or_insert_with(new), stream)
@@ -272,8 +304,8 @@ impl<T: Read + Write> Socket<T> {
         self.closing |= message.is_close();
         let (websocket, stream) = self.parts();
         match websocket.write(stream, message) {
-            Ok(()) => Ok(()),
-            // It was taken, and waits inside.
+            Ok(()) => self.flush_if_much(),
+            // It was taken, and waits: a close is flushed at once.
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 self.blocked = true;
                 Ok(())
@@ -281,10 +313,31 @@ impl<T: Read + Write> Socket<T> {
             Err(_) => Err(SocketError::Ended),
         }
     }
+
+    /// Much of what waits goes out before the flush, so that no more than this and one message ever waits.
+    fn flush_if_much(&mut self) -> Result<(), SocketError> {
+        if self.stream.waiting() > COLLECTED {
+            let (blocked, unflushed) = (self.blocked, self.unflushed);
+            self.flush()?;
+            // A flush is still owed to whoever fed.
+            (self.blocked, self.unflushed) = (blocked || self.blocked, unflushed);
+        }
+        Ok(())
+    }
 }
 
+/// The head of a message of a server.
+const BINARY: FrameHeader = FrameHeader {
+    is_final: true,
+    rsv1: false,
+    rsv2: false,
+    rsv3: false,
+    opcode: OpCode::Data(Data::Binary),
+    mask: None,
+};
+
 fn config(max_message: usize) -> WebSocketConfig {
-    let mut config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
+    let mut config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(0);
     limit(&mut config, max_message);
     config
 }
@@ -292,8 +345,8 @@ fn config(max_message: usize) -> WebSocketConfig {
 fn limit(config: &mut WebSocketConfig, max_message: usize) {
     config.max_message_size = Some(max_message);
     config.max_frame_size = Some(max_message);
-    // At most one buffer waits when the next message is fed, and no message that we send is larger than what we accept.
-    config.max_write_buffer_size = BUFFER + max_message.max(LARGEST_BATCH) + OVERHEAD;
+    // Nothing waits inside: what is written goes to our own buffer. No message that we send is larger than what we accept.
+    config.max_write_buffer_size = max_message.max(LARGEST_BATCH) + OVERHEAD;
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use esf_proto::{close::CloseReason, time::Instant};
+use esf_proto::{close::CloseReason, session::frames::FrameBytes, time::Instant};
 
 use crate::endpoint::{Endpoint, LinkAction};
 
@@ -23,8 +22,8 @@ const TIMERS_EVERY: u8 = 64;
 pub enum Step {
     /// Feed a WebSocket ping.
     Ping,
-    /// Feed this frame.
-    Transmit(Bytes),
+    /// Frames of so many bytes were fed.
+    Transmit(usize),
     /// Feed a WebSocket close, flush, and wait for the peer's for [`CLOSE_ANSWER`]. Nothing is fed after it.
     Close(Option<CloseReason>),
     /// Flush what was fed.
@@ -52,11 +51,18 @@ struct Closing {
 }
 
 impl Drain {
-    /// The next step at `now`, where `can_write` says whether the WebSocket can take another message.
+    /// The next step at `now`, where `can_write` says whether the WebSocket can take another message, and `feed` gives it
+    /// one.
     ///
     /// Due timers come first, then what the endpoint wants done with the link, then frames while there is room; a
     /// close waits until the last frame is fed, for [`CLOSE_DRAIN`] at most; one flush ends the turn.
-    pub fn next(&mut self, now: Instant, can_write: bool, endpoint: &mut impl Endpoint) -> Step {
+    pub fn next(
+        &mut self,
+        now: Instant,
+        can_write: bool,
+        endpoint: &mut impl Endpoint,
+        feed: &mut impl FnMut(FrameBytes<'_>),
+    ) -> Step {
         // Asked for every frame, so not looked at for every frame.
         if self.steps == 0 && endpoint.poll_timeout().is_some_and(|at| at <= now) {
             endpoint.handle_timeout(now);
@@ -69,8 +75,9 @@ impl Drain {
             Some(closing) if closing.deadline <= now => return Step::Drop,
             Some(Closing { told: true, .. }) => {}
             closing if can_write => {
-                if let Some(frame) = endpoint.poll_transmit(now) {
-                    return self.feed(Step::Transmit(frame));
+                let bytes = endpoint.transmit(now, &mut *feed);
+                if bytes > 0 {
+                    return self.feed(Step::Transmit(bytes));
                 }
                 if let Some(closing) = closing {
                     closing.told = true;
@@ -83,7 +90,7 @@ impl Drain {
                     return step;
                 }
                 if self.closing.is_some() {
-                    return self.next(now, can_write, endpoint);
+                    return self.next(now, can_write, endpoint, feed);
                 }
             }
             _ => {}

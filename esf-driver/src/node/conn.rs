@@ -1,6 +1,6 @@
 //! One link of a server, from its acceptance to its end.
 
-use std::{collections::VecDeque, net::IpAddr, sync::Arc, task::Waker, time::Duration};
+use std::{net::IpAddr, sync::Arc, task::Waker, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -12,6 +12,7 @@ use esf_proto::{
         AppRequest, AppResponse, Generation, Link, LinkAction as CoreAction, LinkState, LoginClaim, Placed, Session,
         TakeOver,
     },
+    session::frames::FrameBytes,
     time::Instant,
     wire::Frames,
 };
@@ -33,7 +34,6 @@ pub struct Conn {
     node: Arc<Node>,
     link: Link,
     held: Option<Held>,
-    staged: VecDeque<Bytes>,
     waker: Arc<LinkWaker>,
     probing: Option<Box<Probing>>,
     /// Bytes read when the link was pinged for somebody's probe.
@@ -43,6 +43,8 @@ pub struct Conn {
     bulk: bool,
     /// Fragments wait for that.
     bulk_waits: bool,
+    /// The last fetch took all that there was.
+    fetched_all: bool,
     gone_away: bool,
     address: Option<IpAddr>,
     /// The time of the last input.
@@ -79,13 +81,13 @@ impl Conn {
             link: Link::new(&node.config, &node.counters, id, now),
             node: node.clone(),
             held: None,
-            staged: VecDeque::new(),
             waker,
             probing: None,
             pinged_at: None,
             transport: Transport::default(),
             bulk: false,
             bulk_waits: false,
+            fetched_all: false,
             gone_away: false,
             address: None,
             clock: now,
@@ -304,7 +306,6 @@ impl Conn {
     fn let_go(&mut self, now: Instant) {
         let Some(reason) = self.link.poll_left() else { return };
         let Some(Held { cell, generation }) = self.held.take() else { return };
-        self.staged.clear();
         cell.with(&self.node, now, |session, outbox| {
             if reason.ends_session() && session.is_held_by(generation) {
                 session.end(now, reason, outbox);
@@ -314,26 +315,44 @@ impl Conn {
         });
     }
 
-    /// Fetches a batch of frames and what else the session has for its link.
-    fn fetch(&mut self, now: Instant) {
-        let Self { node, held, staged, bulk, bulk_waits, .. } = self;
-        let Some(Held { cell, generation }) = held else { return };
+    /// Hands out a few frames, of `most` at most, and does what else the session has for its link; says how many bytes
+    /// there were.
+    fn hand_out(&mut self, now: Instant, most: usize, mut feed: impl FnMut(FrameBytes<'_>)) -> usize {
+        // A link's own frames go first: the welcome stands before the session's frames.
+        if let Some(frame) = self.link.poll_transmit() {
+            let len = frame.len();
+            feed(FrameBytes::Shared(frame));
+            return len;
+        }
+        // What came since wakes the link.
+        if std::mem::take(&mut self.fetched_all) && !(self.bulk && self.bulk_waits) {
+            return 0;
+        }
+        let Self { node, held, bulk, bulk_waits, fetched_all, .. } = self;
+        let Some(Held { cell, generation }) = held else { return 0 };
         let generation = *generation;
-        let (close, probe) = cell.fetch(node, now, |session, outbox| {
-            let mut bytes = 0;
-            while staged.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
-                let Some(frame) = session.poll_transmit(now, generation, outbox) else { break };
-                bytes += frame.len();
-                staged.push_back(frame);
+        let (bytes, close, probe) = cell.fetch(node, now, |session, outbox| {
+            let (mut frames, mut bytes) = (0, 0);
+            while frames < most && bytes < BATCH_BYTES {
+                let fed = session.transmit_with(now, generation, outbox, |frame| {
+                    bytes += frame.len();
+                    feed(frame);
+                });
+                if fed.is_none() {
+                    *fetched_all = frames > 0;
+                    break;
+                }
+                frames += 1;
             }
-            if staged.is_empty() && *bulk {
+            if frames == 0 && *bulk {
                 if let Some(fragment) = session.poll_fragment(generation, outbox) {
                     *bulk = false;
-                    staged.push_back(fragment);
+                    bytes = fragment.len();
+                    feed(FrameBytes::Shared(fragment));
                 }
             }
             *bulk_waits = session.has_fragment(generation, outbox);
-            (session.poll_close(generation), session.poll_probe(generation))
+            (bytes, session.poll_close(generation), session.poll_probe(generation))
         });
         if probe {
             self.pinged_at = Some(self.transport.read);
@@ -343,6 +362,14 @@ impl Conn {
             self.link.close(reason);
             self.let_go(now);
         }
+        if bytes > 0 {
+            return bytes;
+        }
+        self.link.poll_transmit().map_or(0, |frame| {
+            let len = frame.len();
+            feed(FrameBytes::Shared(frame));
+            len
+        })
     }
 
     fn check_probe(&mut self, now: Instant) {
@@ -414,6 +441,7 @@ impl Endpoint for Conn {
         self.link.handle_transport(now, transport);
         self.transport = transport;
         self.bulk = !transport.unflushed;
+        self.fetched_all = false;
         if self.pinged_at.is_some_and(|read| read != transport.read) {
             self.pinged_at = None;
             if let Some(Held { cell, generation }) = &self.held {
@@ -433,17 +461,13 @@ impl Endpoint for Conn {
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        // A link's own frames go first: the welcome stands before the session's frames.
-        if let Some(frame) = self.link.poll_transmit() {
-            return Some(frame);
-        }
-        if self.staged.is_empty() {
-            self.fetch(now);
-            if let Some(frame) = self.link.poll_transmit() {
-                return Some(frame);
-            }
-        }
-        self.staged.pop_front()
+        let mut next = None;
+        self.hand_out(now, 1, |frame| next = Some(frame.into_bytes()));
+        next
+    }
+
+    fn transmit(&mut self, now: Instant, feed: impl FnMut(FrameBytes<'_>)) -> usize {
+        self.hand_out(now, BATCH_FRAMES, feed)
     }
 
     fn poll_action(&mut self) -> Option<LinkAction> {
@@ -454,7 +478,6 @@ impl Endpoint for Conn {
     }
 
     fn rest(&mut self) {
-        self.staged.shrink_to_fit();
         self.link.rest();
         if let Some(Held { cell, .. }) = &self.held {
             cell.rest();

@@ -16,6 +16,7 @@ use esf_proto::{
     server::AppResponse,
     session::{
         blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
+        frames::FrameBytes,
         inbound::{IncomingQuery, Message, QueryToken},
     },
     time::Instant,
@@ -144,6 +145,10 @@ impl Endpoint for ServerEndpoint {
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         self.conn.poll_transmit(now)
+    }
+
+    fn transmit(&mut self, now: Instant, feed: impl FnMut(FrameBytes<'_>)) -> usize {
+        self.conn.transmit(now, feed)
     }
 
     fn poll_action(&mut self) -> Option<LinkAction> {

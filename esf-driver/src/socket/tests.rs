@@ -73,17 +73,18 @@ fn messages_arrive_after_one_flush() {
 #[test]
 fn a_full_pipe_stops_the_feeding_and_loses_nothing() {
     let (mut client, mut server) = pair(100);
-    client.feed(message(BUFFER + 1)).unwrap();
+    server.set_max_message(2 * COLLECTED);
+    client.feed(message(COLLECTED + 1)).unwrap();
     assert!(!client.can_write(), "more than the pipe takes waits inside");
     let mut came = None;
-    for _ in 0..100 {
+    for _ in 0..300 {
         came = server.read().unwrap();
         if came.is_some() {
             break;
         }
         client.flush().unwrap();
     }
-    assert_eq!(came, Some(Incoming::Message(message(BUFFER + 1))));
+    assert_eq!(came, Some(Incoming::Message(message(COLLECTED + 1))));
     assert_eq!(client.flush(), Ok(true));
     assert!(client.can_write());
 }

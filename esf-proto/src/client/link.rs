@@ -12,6 +12,7 @@ use crate::{
     ids::{LinkId, MessageId},
     login::LoginCode,
     session::{
+        lanes::Lane,
         timers::{TimerKind, Timers},
         transport::Transport,
     },
@@ -356,18 +357,15 @@ impl Session {
 
     /// At log-off nothing that was not handed out goes out, but answers.
     fn withdraw_commands(&mut self) {
-        let mut withdrawn = Vec::new();
-        let budget = &self.budget;
-        let is_command = |frame: &Bytes| RawFrame::parse(frame.clone()).is_ok_and(|raw| !is_answer(&raw));
-        self.lanes.take_out(
-            |queued| is_command(&queued.frame),
-            |queued| {
-                budget.release(queued.cost);
-                withdrawn.push(queued);
-            },
-        );
+        let mut waiting = Vec::new();
+        self.lanes.take_out(|_| true, |queued| waiting.push(queued));
         self.drop_volatile();
-        for queued in withdrawn {
+        for queued in waiting {
+            if RawFrame::parse(queued.frame.clone()).is_ok_and(|raw| is_answer(&raw)) {
+                self.lanes.push(Lane::Interactive, queued);
+                continue;
+            }
+            self.budget.release(queued.cost);
             if queued.tag == 0 {
                 self.tell_undeliverable(queued.frame, Failure::Offline);
             } else if let Some(open) = self.pending.take(MessageId(queued.tag)) {

@@ -261,7 +261,7 @@ impl Session {
             self.budget.force(used);
         }
         let mut refused = Vec::new();
-        self.lanes.take_out(|queued| queued.frame.len() > max, |queued| refused.push(queued));
+        self.lanes.take_out(|waiting| waiting.len > max, |queued| refused.push(queued));
         for queued in refused {
             self.budget.release(queued.cost);
             let id = MessageId(queued.tag);

@@ -8,6 +8,7 @@ use crate::{
     failure::Failure,
     ids::MessageId,
     session::{
+        frames::FrameBytes,
         hop::Counts,
         lanes::{Lane, Queued},
     },
@@ -139,7 +140,7 @@ impl Session {
     }
 
     fn next_replay(&mut self) -> Option<Bytes> {
-        let frame = self.hop.next_replay()?;
+        let frame = self.hop.next_replay()?.into_bytes();
         self.stats.replayed += 1;
         Some(frame)
     }
@@ -153,7 +154,7 @@ impl Session {
         if lane == Lane::Volatile {
             self.budget.release(cost);
         } else {
-            self.hop.hand_out(frame.clone(), cost, lane == Lane::Message);
+            self.hop.hand_out(FrameBytes::Shared(frame.clone()), cost, lane == Lane::Message);
             if tag != 0 {
                 self.pending.handed_out(self.now, MessageId(tag));
                 self.sending.handed_out(MessageId(tag));

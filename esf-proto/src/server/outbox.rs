@@ -17,8 +17,9 @@ use crate::{
     ids::{InstanceId, SessionId, Source},
     session::{
         budget::Budget,
+        frames::FrameBytes,
         inbound::QueryToken,
-        lanes::{Lane, Lanes, Queued, VOLATILE_LIMIT, cost},
+        lanes::{Lane, Lanes, Queued, VOLATILE_LIMIT, Waiting, cost},
     },
     time::Instant,
     wire::{Address, EncodeError, Envelope, Frame, Header, Kind, RawFrame},
@@ -243,24 +244,32 @@ impl Outbox {
         }
     }
 
-    /// The next frame for the client, if the window admits it. Messages whose time is over are left out.
-    pub(crate) fn pop(&mut self, now: Instant, room: impl Fn(usize) -> bool) -> Option<(Lane, Queued)> {
+    /// The lane of the next frame for the client, if the window admits it. Messages whose time is over are left out.
+    pub(crate) fn next(&mut self, now: Instant, room: impl Fn(usize) -> bool) -> Option<Lane> {
         loop {
-            let (lane, queued) = self.lanes.pop(&room)?;
-            self.left(lane, &queued);
-            if queued.deadline.is_none_or(|at| at > now) {
-                return Some((lane, queued));
+            let (lane, waiting) = self.lanes.next(&room)?;
+            if waiting.deadline.is_none_or(|at| at > now) {
+                return Some(lane);
             }
             // Its asker was told when the time was over.
-            self.budget.release(queued.cost);
+            self.pop_with(lane, |_, _| ());
+            self.budget.release(waiting.cost);
         }
+    }
+
+    /// Takes the first frame of a lane; its bytes are there while `take` runs.
+    pub(crate) fn pop_with<R>(&mut self, lane: Lane, take: impl FnOnce(FrameBytes<'_>, Waiting) -> R) -> Option<R> {
+        let (waiting, taken) = self.lanes.pop_with(lane, |frame, waiting| (waiting, take(frame, waiting)))?;
+        self.left(lane, waiting);
+        Some(taken)
     }
 
     /// The next frame for whoever has no hop to count it on: the server itself.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Bytes> {
-        let (_, queued) = self.pop(now, |_| true)?;
-        self.budget.release(queued.cost);
-        Some(queued.frame)
+        let lane = self.next(now, |_| true)?;
+        let (frame, cost) = self.pop_with(lane, |frame, waiting| (frame.into_bytes(), waiting.cost))?;
+        self.budget.release(cost);
+        Some(frame)
     }
 
     /// Gives the room of an idle session back.
@@ -298,9 +307,9 @@ impl Outbox {
     /// Whether this frame would give its source more than half of the volatile lane.
     fn has_half_of_volatile(&self, source: SessionId, len: usize) -> bool {
         const HALF: usize = VOLATILE_LIMIT / 2;
-        let of_source = || self.lanes.iter(Lane::Volatile).filter(|queued| queued.tag == source.0);
+        let of_source = || self.lanes.iter(Lane::Volatile).filter(|waiting| waiting.tag == source.0);
         self.lanes.volatile_bytes() + len > HALF
-            && of_source().map(|queued| queued.frame.len()).sum::<usize>() + len > HALF.max(len)
+            && of_source().map(|waiting| waiting.len).sum::<usize>() + len > HALF.max(len)
     }
 
     /// Charges for a frame of another source if there is room for it.
@@ -314,8 +323,8 @@ impl Outbox {
         let lanes = &self.lanes;
         let entries = || {
             let waiting = lanes.iter(Lane::Interactive).chain(lanes.iter(Lane::Message));
-            let of_others = waiting.filter(|queued| queued.tag != ANSWER);
-            of_others.map(|queued| (SessionId(queued.tag), queued.cost))
+            let of_others = waiting.filter(|waiting| waiting.tag != ANSWER);
+            of_others.map(|waiting| (SessionId(waiting.tag), waiting.cost))
         };
         let (cost, queued) = (cost(len), self.budget.used());
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
@@ -330,11 +339,11 @@ impl Outbox {
 
     fn withdraw_expired(&mut self, now: Instant) {
         let mut expired = Vec::new();
-        self.lanes.expire(now, |lane, queued| expired.push((lane, queued)));
-        for (lane, queued) in expired {
+        self.lanes.expire(now, |lane, queued| expired.push((lane, queued.waiting())));
+        for (lane, waiting) in expired {
             // Its asker was told when the time was over.
-            self.budget.release(queued.cost);
-            self.left(lane, &queued);
+            self.budget.release(waiting.cost);
+            self.left(lane, waiting);
         }
     }
 
@@ -372,14 +381,14 @@ impl Outbox {
         self.wake = true;
     }
 
-    fn left(&mut self, lane: Lane, queued: &Queued) {
-        if queued.tag == ANSWER || lane == Lane::Volatile {
+    fn left(&mut self, lane: Lane, waiting: Waiting) {
+        if waiting.tag == ANSWER || lane == Lane::Volatile {
             return;
         }
-        self.shares.remove(SessionId(queued.tag), queued.cost);
+        self.shares.remove(SessionId(waiting.tag), waiting.cost);
         if lane == Lane::Interactive {
             self.queued_queries = self.queued_queries.saturating_sub(1);
-            self.queued_query_bytes = self.queued_query_bytes.saturating_sub(queued.frame.len());
+            self.queued_query_bytes = self.queued_query_bytes.saturating_sub(waiting.len);
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     session::{
         budget::Budget,
         dedupe::Dedupe,
+        frames::FrameBytes,
         hop::{Counts, Hop},
         inbound::{IncomingQuery, Message},
         lanes::Lane,
@@ -464,31 +465,46 @@ impl Session {
     /// The next frame for the link of this generation. What it gives is counted and kept until the client has it.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
+        let mut next = None;
+        self.transmit_with(now, generation, outbox, |frame| next = Some(frame.into_bytes()));
+        next
+    }
+
+    /// [`Session::poll_transmit`] without a copy of a small frame that lives longer than the call: its bytes are there
+    /// while `send` runs.
+    pub fn transmit_with<R>(
+        &mut self,
+        now: Instant,
+        generation: Generation,
+        outbox: &mut Outbox,
+        send: impl FnOnce(FrameBytes<'_>) -> R,
+    ) -> Option<R> {
         let now = self.clock(now);
         if !self.is_held_by(generation) {
             return None;
         }
         outbox.link_streams(now, generation);
         if let Some(frame) = self.control.pop(&mut self.hop) {
-            return Some(frame);
+            return Some(send(FrameBytes::Shared(frame)));
         }
         if let Some(frame) = self.hop.next_replay() {
-            return Some(frame);
+            return Some(send(frame));
         }
         if let Some(frame) = outbox.next_credit().or_else(|| self.next_own_credit()) {
-            return Some(frame);
+            return Some(send(FrameBytes::Shared(frame)));
         }
         if !self.hop.may_hand_out() {
             return None;
         }
-        let hop = &self.hop;
-        let (lane, queued) = outbox.pop(now, |len| hop.admits(len))?;
-        if lane == Lane::Volatile {
-            self.budget.release(queued.cost);
-        } else {
-            self.hop.hand_out(queued.frame.clone(), queued.cost, lane == Lane::Message);
-        }
-        Some(queued.frame)
+        let lane = outbox.next(now, |len| self.hop.admits(len))?;
+        outbox.pop_with(lane, |frame, waiting| {
+            if lane == Lane::Volatile {
+                self.budget.release(waiting.cost);
+            } else {
+                self.hop.hand_out(frame.clone(), waiting.cost, lane == Lane::Message);
+            }
+            send(frame)
+        })
     }
 
     /// What the hub is to do now, under this session's lock.

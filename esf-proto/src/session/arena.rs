@@ -38,18 +38,6 @@ impl Arena {
         kept
     }
 
-    /// A whole frame as bytes that may be kept for long.
-    pub(crate) fn copy(&mut self, frame: &Bytes) -> Bytes {
-        if frame.len() >= COPY_BELOW {
-            return frame.clone();
-        }
-        let mut chunk = self.chunk_for(frame.len());
-        chunk.extend_from_slice(frame);
-        let kept = chunk.split().freeze();
-        self.chunk = Some(chunk);
-        kept
-    }
-
     /// `frame` as bytes.
     pub(crate) fn encode(&mut self, frame: &Frame<'_>, header: Header) -> Result<Bytes, EncodeError> {
         let len = frame.encoded_len();

@@ -3,11 +3,11 @@
 //! Frames are counted, not numbered. One modular `u32` a direction serves acknowledgement, flow control and resume
 //! (ESF-201 to ESF-219).
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::frames::{Cursor, FrameBytes, FrameQueue};
 use crate::time::Instant;
 
 /// A count is told after so many frames …
@@ -18,9 +18,6 @@ const COUNT_BYTES: usize = 64 * 1024;
 const COUNT_DELAY: Duration = Duration::from_millis(100);
 /// Frames that may be out and not counted by the peer.
 const UNCOUNTED_LIMIT: usize = (1 << 16) - 1;
-
-/// Room for frames that an idle session keeps: a little is cheaper to keep than to ask for with every burst.
-const KEEP_CAPACITY: usize = 32;
 
 /// A count that no honest peer can state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,9 +37,10 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Hop {
     acked: u32,
-    replay: VecDeque<Kept>,
-    /// How many of `replay` were handed out on the present link.
-    handed: usize,
+    /// What the peer has not counted, each frame with its cost.
+    replay: FrameQueue<usize>,
+    /// How much of `replay` was handed out on the present link.
+    handed: Cursor,
     window: u32,
     windowed_out: u32,
     peer_taken: u32,
@@ -54,20 +52,14 @@ pub struct Hop {
     count_due: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Kept {
-    frame: Bytes,
-    cost: usize,
-}
-
 impl Hop {
     /// A new session's counts; at most `window` bytes of messages are out that the peer has not taken.
     #[must_use]
     pub fn new(window: u32) -> Self {
         Self {
             acked: 0,
-            replay: VecDeque::new(),
-            handed: 0,
+            replay: FrameQueue::default(),
+            handed: Cursor::default(),
             window,
             windowed_out: 0,
             peer_taken: 0,
@@ -89,7 +81,7 @@ impl Hop {
     /// Whether another counted frame may go out: at most 2^16 are uncounted.
     #[must_use]
     pub fn may_hand_out(&self) -> bool {
-        self.handed == self.replay.len() && self.replay.len() < UNCOUNTED_LIMIT
+        self.handed.frames == self.replay.len() && self.replay.len() < UNCOUNTED_LIMIT
     }
 
     /// Whether the window admits a message of `len` bytes; an empty one admits any.
@@ -100,12 +92,12 @@ impl Hop {
     }
 
     /// Counts a frame that goes out now and keeps it until the peer has counted it.
-    pub fn hand_out(&mut self, frame: Bytes, cost: usize, windowed: bool) {
+    pub fn hand_out(&mut self, frame: FrameBytes<'_>, cost: usize, windowed: bool) {
         if windowed {
             self.windowed_out = self.windowed_out.wrapping_add(size(frame.len()));
         }
-        self.replay.push_back(Kept { frame, cost });
-        self.handed = self.replay.len();
+        self.replay.push(frame, cost);
+        self.handed = self.replay.end();
     }
 
     /// Frames handed out and not yet counted by the peer.
@@ -121,11 +113,10 @@ impl Hop {
     pub fn on_count(&mut self, counts: Counts, freed: impl FnMut(usize)) -> Result<(), CountViolation> {
         let newly = usize::try_from(counts.received.wrapping_sub(self.acked)).unwrap_or(usize::MAX);
         let newly_taken = counts.taken.wrapping_sub(self.peer_taken);
-        if newly > self.handed || newly_taken > self.windowed_out.wrapping_sub(self.peer_taken) {
+        if newly > self.handed.frames || newly_taken > self.windowed_out.wrapping_sub(self.peer_taken) {
             return Err(CountViolation);
         }
         self.forget(newly, freed);
-        self.handed -= newly;
         self.peer_taken = counts.taken;
         Ok(())
     }
@@ -140,36 +131,29 @@ impl Hop {
             return Err(CountViolation);
         }
         self.forget(newly, freed);
-        self.handed = 0;
+        self.handed = Cursor::default();
         Ok(())
     }
 
     /// The next frame to go out again after a resume.
-    pub fn next_replay(&mut self) -> Option<Bytes> {
-        let frame = self.replay.get(self.handed)?.frame.clone();
-        self.handed += 1;
-        Some(frame)
+    pub fn next_replay(&mut self) -> Option<FrameBytes<'_>> {
+        self.replay.next(&mut self.handed)
     }
 
     /// The session ends: what was handed out and never counted, in order, each with its cost.
     pub fn take_uncounted(&mut self) -> impl Iterator<Item = (Bytes, usize)> + use<> {
-        self.handed = 0;
-        core::mem::take(&mut self.replay).into_iter().map(|kept| (kept.frame, kept.cost))
-    }
-
-    fn forget(&mut self, frames: usize, mut freed: impl FnMut(usize)) {
-        for kept in self.replay.drain(..frames) {
-            freed(kept.cost);
-        }
-        self.acked = self.acked.wrapping_add(size(frames));
-        if self.replay.is_empty() && self.replay.capacity() > KEEP_CAPACITY {
-            self.replay.shrink_to(KEEP_CAPACITY);
-        }
+        self.handed = Cursor::default();
+        core::mem::take(&mut self.replay).into_frames()
     }
 
     /// Gives the room of an idle session back.
     pub fn rest(&mut self) {
-        self.replay.shrink_to_fit();
+        self.replay.rest();
+    }
+
+    fn forget(&mut self, frames: usize, freed: impl FnMut(usize)) {
+        self.replay.forget(frames, &mut self.handed, freed);
+        self.acked = self.acked.wrapping_add(size(frames));
     }
 
     // Inward.

@@ -1,9 +1,8 @@
 //! Frames that wait to be handed out, by class.
 
-use alloc::collections::VecDeque;
 use bytes::Bytes;
 
-use super::arena::Arena;
+use super::frames::{FrameBytes, FrameQueue};
 use crate::time::Instant;
 
 /// What may wait in the volatile lane.
@@ -41,40 +40,59 @@ pub struct Queued {
     pub tag: u64,
 }
 
+/// A waiting frame without its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Bytes of the whole frame.
+    pub len: usize,
+    /// As in [`Queued`].
+    pub deadline: Option<Instant>,
+    /// As in [`Queued`].
+    pub cost: usize,
+    /// As in [`Queued`].
+    pub tag: u64,
+}
+
+/// What a queue keeps beside a frame.
+#[derive(Debug, Clone, Copy)]
+struct Meta {
+    deadline: Option<Instant>,
+    cost: usize,
+    tag: u64,
+}
+
 /// The lanes of one session.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    interactive: VecDeque<Queued>,
-    messages: VecDeque<Queued>,
-    volatile: VecDeque<Queued>,
+    interactive: FrameQueue<Meta>,
+    messages: FrameQueue<Meta>,
+    volatile: FrameQueue<Meta>,
     message_bytes: usize,
     volatile_bytes: usize,
     first_deadline: Option<Instant>,
-    /// Small frames are copied before they wait, so that a few bytes never pin a whole read buffer. What goes in order
-    /// is freed in order: a message that waits for the window does not pin the room of what passes it, which has
-    /// memory of its own.
-    passing: Arena,
-    windowed: Arena,
 }
 
 impl Lanes {
-    /// Puts a copy of somebody's frame at the end of a lane, or shares it if it is large.
+    /// Puts somebody else's frame at the end of a lane: a copy of it if it is small, so that a few bytes never pin a whole
+    /// read buffer.
     pub fn push_copy(&mut self, lane: Lane, frame: &Bytes, deadline: Option<Instant>, cost: usize, tag: u64) {
-        let arena = if lane == Lane::Interactive { &mut self.passing } else { &mut self.windowed };
-        let frame = arena.copy(frame);
-        self.push(lane, Queued { frame, deadline, cost, tag });
+        let meta = Meta { deadline, cost, tag };
+        self.note(lane, frame.len(), meta);
+        self.lane_mut(lane).push_copy(frame, meta);
     }
 
     /// Puts a frame at the end of a lane whose memory is the owner's already.
     pub fn push(&mut self, lane: Lane, queued: Queued) {
-        self.note(lane, &queued);
-        self.lane_mut(lane).push_back(queued);
+        let meta = queued.meta();
+        self.note(lane, queued.frame.len(), meta);
+        self.lane_mut(lane).push(FrameBytes::Shared(queued.frame), meta);
     }
 
     /// Puts a frame at the head of a lane: resends go before what is queued.
     pub fn push_front(&mut self, lane: Lane, queued: Queued) {
-        self.note(lane, &queued);
-        self.lane_mut(lane).push_front(queued);
+        let meta = queued.meta();
+        self.note(lane, queued.frame.len(), meta);
+        self.lane_mut(lane).push_front(queued.frame, meta);
     }
 
     /// Whether a volatile frame of this size is to be dropped: something windowed waits, or its lane is full.
@@ -83,22 +101,43 @@ impl Lanes {
         !self.messages.is_empty() || self.volatile_bytes + len > VOLATILE_LIMIT
     }
 
-    /// The next frame to hand out; `room` says whether the window admits a message of that size.
-    pub fn pop(&mut self, room: impl FnOnce(usize) -> bool) -> Option<(Lane, Queued)> {
-        if let Some(queued) = self.interactive.pop_front() {
-            return Some((Lane::Interactive, queued));
-        }
-        if let Some(next) = self.messages.front() {
-            if room(next.frame.len()) {
-                let queued = self.messages.pop_front()?;
-                self.message_bytes -= queued.frame.len();
-                return Some((Lane::Message, queued));
+    /// The lane of the next frame to hand out, and the frame without its bytes; `room` says whether the window admits a
+    /// message of that size.
+    pub fn next(&self, room: impl FnOnce(usize) -> bool) -> Option<(Lane, Waiting)> {
+        let (lane, (len, meta)) = if let Some(next) = self.interactive.front() {
+            (Lane::Interactive, next)
+        } else if let Some(next) = self.messages.front() {
+            if !room(next.0) {
+                return None;
             }
-            return None;
+            (Lane::Message, next)
+        } else {
+            (Lane::Volatile, self.volatile.front()?)
+        };
+        Some((lane, meta.of(len)))
+    }
+
+    /// Takes the first frame of a lane; its bytes are there while `take` runs.
+    pub fn pop_with<R>(&mut self, lane: Lane, take: impl FnOnce(FrameBytes<'_>, Waiting) -> R) -> Option<R> {
+        let mut gone = 0;
+        let taken = self.lane_mut(lane).pop_with(|frame, meta| {
+            gone = frame.len();
+            let waiting = meta.of(gone);
+            take(frame, waiting)
+        });
+        match lane {
+            Lane::Interactive => {}
+            Lane::Message => self.message_bytes -= gone,
+            Lane::Volatile => self.volatile_bytes -= gone,
         }
-        let queued = self.volatile.pop_front()?;
-        self.volatile_bytes -= queued.frame.len();
-        Some((Lane::Volatile, queued))
+        taken
+    }
+
+    /// The next frame to hand out, taken out and kept: [`Self::next`] and [`Self::pop_with`] in one.
+    pub fn pop(&mut self, room: impl FnOnce(usize) -> bool) -> Option<(Lane, Queued)> {
+        let (lane, _) = self.next(room)?;
+        let queued = self.pop_with(lane, |frame, waiting| waiting.with(frame.into_bytes()))?;
+        Some((lane, queued))
     }
 
     /// When the first waiting frame may expire. It may be earlier than that, never later.
@@ -112,66 +151,48 @@ impl Lanes {
         if self.first_deadline.is_none_or(|first| first > now) {
             return;
         }
-        self.take_out_of(|queued| queued.deadline.is_some_and(|at| at <= now), &mut expired);
-        let deadlines = self.interactive.iter().chain(&self.messages).filter_map(|queued| queued.deadline);
-        self.first_deadline = deadlines.min();
+        self.take_out_of(|waiting| waiting.deadline.is_some_and(|at| at <= now), &mut expired);
+        let waiting = self.interactive.iter().chain(self.messages.iter());
+        self.first_deadline = waiting.filter_map(|(_, meta)| meta.deadline).min();
     }
 
     /// Takes out every interactive or message frame that `chosen` names.
-    pub fn take_out(&mut self, chosen: impl Fn(&Queued) -> bool, mut out: impl FnMut(Queued)) {
+    pub fn take_out(&mut self, chosen: impl Fn(&Waiting) -> bool, mut out: impl FnMut(Queued)) {
         self.take_out_of(chosen, |_, queued| out(queued));
     }
 
-    fn take_out_of(&mut self, chosen: impl Fn(&Queued) -> bool, mut out: impl FnMut(Lane, Queued)) {
+    fn take_out_of(&mut self, chosen: impl Fn(&Waiting) -> bool, mut out: impl FnMut(Lane, Queued)) {
         for (name, lane) in [(Lane::Interactive, &mut self.interactive), (Lane::Message, &mut self.messages)] {
-            if lane.iter().any(&chosen) {
-                // What stays moves together, or the few that stay would pin the room of the many that went.
-                let mut arena = Arena::default();
-                for mut queued in core::mem::take(lane) {
-                    if chosen(&queued) {
-                        out(name, queued);
-                    } else {
-                        queued.frame = arena.copy(&queued.frame);
-                        lane.push_back(queued);
-                    }
-                }
-            }
+            lane.take_out(|len, meta| chosen(&meta.of(len)), |frame, meta| out(name, meta.of(frame.len()).with(frame)));
         }
-        self.message_bytes = self.messages.iter().map(|queued| queued.frame.len()).sum();
+        self.message_bytes = self.messages.iter().map(|(len, _)| len).sum();
     }
 
     /// Takes out every volatile frame.
-    pub fn take_volatile(&mut self, out: impl FnMut(Queued)) {
+    pub fn take_volatile(&mut self, mut out: impl FnMut(Queued)) {
         self.volatile_bytes = 0;
-        core::mem::take(&mut self.volatile).into_iter().for_each(out);
+        let frames = core::mem::take(&mut self.volatile).into_frames();
+        frames.for_each(|(frame, meta)| out(meta.of(frame.len()).with(frame)));
     }
 
     /// Takes out everything that waits, lane by lane.
     pub fn drain(&mut self) -> impl Iterator<Item = (Lane, Queued)> + use<> {
-        let lanes = core::mem::take(self);
-        let of = |lane| move |queued| (lane, queued);
-        (lanes.interactive.into_iter().map(of(Lane::Interactive)))
-            .chain(lanes.messages.into_iter().map(of(Lane::Message)))
-            .chain(lanes.volatile.into_iter().map(of(Lane::Volatile)))
+        let Self { interactive, messages, volatile, .. } = core::mem::take(self);
+        let of = |lane, frames: FrameQueue<Meta>| {
+            frames.into_frames().map(move |(frame, meta)| (lane, meta.of(frame.len()).with(frame)))
+        };
+        of(Lane::Interactive, interactive).chain(of(Lane::Message, messages)).chain(of(Lane::Volatile, volatile))
     }
 
     /// The frames of a lane, the next one first.
-    pub fn iter(&self, lane: Lane) -> impl Iterator<Item = &Queued> {
-        match lane {
-            Lane::Interactive => self.interactive.iter(),
-            Lane::Message => self.messages.iter(),
-            Lane::Volatile => self.volatile.iter(),
-        }
+    pub fn iter(&self, lane: Lane) -> impl Iterator<Item = Waiting> {
+        self.lane(lane).iter().map(|(len, meta)| meta.of(len))
     }
 
     /// Frames that wait in a lane.
     #[must_use]
     pub fn len(&self, lane: Lane) -> usize {
-        match lane {
-            Lane::Interactive => self.interactive.len(),
-            Lane::Message => self.messages.len(),
-            Lane::Volatile => self.volatile.len(),
-        }
+        self.lane(lane).len()
     }
 
     /// Whether nothing waits.
@@ -192,14 +213,22 @@ impl Lanes {
         self.message_bytes
     }
 
-    /// Gives the room of an idle session back.
+    /// Gives the memory of lanes back in which nothing waits.
     pub fn rest(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
+        self.interactive.rest();
+        self.messages.rest();
+        self.volatile.rest();
+    }
+
+    fn lane(&self, lane: Lane) -> &FrameQueue<Meta> {
+        match lane {
+            Lane::Interactive => &self.interactive,
+            Lane::Message => &self.messages,
+            Lane::Volatile => &self.volatile,
         }
     }
 
-    fn lane_mut(&mut self, lane: Lane) -> &mut VecDeque<Queued> {
+    fn lane_mut(&mut self, lane: Lane) -> &mut FrameQueue<Meta> {
         match lane {
             Lane::Interactive => &mut self.interactive,
             Lane::Message => &mut self.messages,
@@ -207,15 +236,37 @@ impl Lanes {
         }
     }
 
-    fn note(&mut self, lane: Lane, queued: &Queued) {
+    fn note(&mut self, lane: Lane, len: usize, meta: Meta) {
         match lane {
             Lane::Interactive => {}
-            Lane::Message => self.message_bytes += queued.frame.len(),
-            Lane::Volatile => self.volatile_bytes += queued.frame.len(),
+            Lane::Message => self.message_bytes += len,
+            Lane::Volatile => self.volatile_bytes += len,
         }
-        if let Some(deadline) = queued.deadline {
+        if let Some(deadline) = meta.deadline {
             self.first_deadline = Some(self.first_deadline.map_or(deadline, |first| first.min(deadline)));
         }
+    }
+}
+
+impl Queued {
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.meta().of(self.frame.len())
+    }
+
+    fn meta(&self) -> Meta {
+        Meta { deadline: self.deadline, cost: self.cost, tag: self.tag }
+    }
+}
+
+impl Meta {
+    fn of(self, len: usize) -> Waiting {
+        Waiting { len, deadline: self.deadline, cost: self.cost, tag: self.tag }
+    }
+}
+
+impl Waiting {
+    fn with(self, frame: Bytes) -> Queued {
+        Queued { frame, deadline: self.deadline, cost: self.cost, tag: self.tag }
     }
 }
 

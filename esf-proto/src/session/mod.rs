@@ -4,6 +4,7 @@ pub(crate) mod arena;
 pub mod blob;
 pub mod budget;
 pub mod dedupe;
+pub mod frames;
 pub mod hop;
 pub mod inbound;
 pub mod lanes;

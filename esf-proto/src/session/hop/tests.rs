@@ -6,13 +6,13 @@ const NOW: Instant = Instant::ZERO;
 fn hop_with(frames: &[&'static str]) -> Hop {
     let mut hop = Hop::new(100);
     for frame in frames {
-        hop.hand_out(Bytes::from_static(frame.as_bytes()), 1, true);
+        hop.hand_out(FrameBytes::Shared(Bytes::from_static(frame.as_bytes())), 1, true);
     }
     hop
 }
 
 fn replayed(hop: &mut Hop) -> Vec<Bytes> {
-    core::iter::from_fn(|| hop.next_replay()).collect()
+    core::iter::from_fn(|| hop.next_replay().map(FrameBytes::into_bytes)).collect()
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_resume_replays_exactly_what_is_missing() {
     assert!(!hop.may_hand_out(), "new frames wait for the replay");
     assert_eq!(replayed(&mut hop), ["b", "c"]);
     assert!(hop.may_hand_out());
-    hop.hand_out(Bytes::from_static(b"d"), 1, true);
+    hop.hand_out(FrameBytes::Shared(Bytes::from_static(b"d")), 1, true);
     hop.rewind(1, |_| ()).unwrap();
     assert_eq!(replayed(&mut hop), ["b", "c", "d"]);
 }
@@ -67,7 +67,7 @@ fn counts_go_round_the_end_of_u32() {
 fn the_window_opens_with_what_was_taken_and_an_empty_one_admits_any() {
     let mut hop = Hop::new(10);
     assert!(hop.admits(1_000));
-    hop.hand_out(Bytes::from_static(b"12345678"), 1, true);
+    hop.hand_out(FrameBytes::Shared(Bytes::from_static(b"12345678")), 1, true);
     assert!(hop.admits(2));
     assert!(!hop.admits(3));
     hop.on_count(Counts { received: 1, taken: 0 }, |_| ()).unwrap();
@@ -96,8 +96,8 @@ fn a_count_is_due_after_frames_bytes_or_time() {
 #[test]
 fn freed_hears_the_cost_of_each_counted_frame() {
     let mut hop = Hop::new(10);
-    hop.hand_out(Bytes::from_static(b"a"), 5, false);
-    hop.hand_out(Bytes::from_static(b"b"), 7, false);
+    hop.hand_out(FrameBytes::Shared(Bytes::from_static(b"a")), 5, false);
+    hop.hand_out(FrameBytes::Shared(Bytes::from_static(b"b")), 7, false);
     let mut freed = 0;
     hop.on_count(Counts { received: 1, taken: 0 }, |cost| freed += cost).unwrap();
     assert_eq!(freed, 5);
