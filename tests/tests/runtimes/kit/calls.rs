@@ -1,0 +1,119 @@
+//! The calls of a client and a server, written once: their names are the same on every runtime, and only what waits
+//! differs. `$then` is `.await` where calls are futures, and nothing where they block.
+
+/// Does what a scenario asks of a client. The value is the outcome in words.
+macro_rules! call_client {
+    ($client:expr, $call:expr, $send_blob:expr; $($then:tt)*) => {
+        match $call {
+            Call::Send(plain) => {
+                words::sent($client.send_with((&plain.to).into(), plain.info_type, &plain.body, plain.options()))
+            }
+            Call::Message(tagged) => {
+                let (to, options) = ((&tagged.to).into(), tagged.options());
+                words::sent($client.send_message(to, tagged.info_type, &tagged.body, &tagged.tag, options))
+            }
+            Call::Certain(message) => {
+                let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
+                let outcome = match message.within() {
+                    Some(within) => $client.send_certainly_within(to, info_type, body, within)$($then)*,
+                    None => $client.send_certainly(to, info_type, body)$($then)*,
+                };
+                words::called(outcome, words::done)
+            }
+            Call::Query(message) => {
+                let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
+                let outcome = match message.within() {
+                    Some(within) => $client.query_within(to, info_type, body, within)$($then)*,
+                    None => $client.query(to, info_type, body)$($then)*,
+                };
+                words::called(outcome, |answer| json!({ "reply": words::body(&answer) }))
+            }
+            Call::Blob(blob) => $send_blob(&$client, blob)$($then)*,
+            Call::Ping { to } => words::called($client.ping(to.into())$($then)*, words::done),
+            Call::IsOnline { users } => {
+                let users: Vec<UserId> = users.iter().map(|name| user(name)).collect();
+                words::called($client.is_online(&users)$($then)*, |online| json!(online))
+            }
+            Call::MyDevices => words::called($client.my_devices()$($then)*, |devices| {
+                devices.iter().map(|device| json!({ "device": device.device.0, "connected": device.connected })).collect()
+            }),
+            Call::OnlineUsers => words::called($client.online_users(Cursor::START)$($then)*, words::page),
+            Call::Kick { user: name } => words::called($client.kick_out(&user(name))$($then)*, words::done),
+            Call::Settled => words::called($client.settled()$($then)*, words::done),
+            Call::LogOff => json!({ "ended": words::name($client.log_off()$($then)*.reason) }),
+            Call::Close => {
+                $client.close();
+                json!("ok")
+            }
+            Call::Closed => json!({ "ended": words::name($client.closed()$($then)*.reason) }),
+            Call::ShutDown { .. } => panic!("a client is not shut down"),
+        }
+    };
+}
+
+/// Does what a scenario asks of a server.
+macro_rules! call_server {
+    ($server:expr, $call:expr; $($then:tt)*) => {
+        match $call {
+            Call::Send(plain) => {
+                words::answered($server.send((&plain.to).into(), plain.info_type, &plain.body), words::done)
+            }
+            Call::Certain(message) => {
+                let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
+                words::answered($server.send_certainly(to, info_type, body)$($then)*, words::done)
+            }
+            Call::Query(message) => {
+                let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
+                let outcome = $server.query(to, info_type, body)$($then)*;
+                words::answered(outcome, |answer| json!({ "reply": words::body(&answer) }))
+            }
+            Call::IsOnline { users } => users.iter().map(|name| $server.is_online(&user(name))).collect(),
+            Call::Kick { user: name } => words::answered($server.kick_out(&user(name)), words::done),
+            Call::ShutDown { grace_ms } => {
+                $server.shut_down(Duration::from_millis(*grace_ms))$($then)*;
+                json!("ok")
+            }
+            other => panic!("a server has no such call: {other:?}"),
+        }
+    };
+}
+
+/// What a client shows.
+macro_rules! look_at_client {
+    ($client:expr) => {{
+        let (client, stats) = (&$client, $client.stats());
+        let session: serde_json::Map<String, Value> =
+            stats.session.iter().map(|(name, count)| (name.into(), json!(count))).collect();
+        json!({
+            "state": words::name(client.state()),
+            "connected": client.is_connected(),
+            "user": client.engine().user.as_str(),
+            "device": client.engine().device.0,
+            "buffered_bytes": client.buffered_bytes(),
+            "protocol": client.protocol(),
+            "extensions": client.extensions(),
+            "close": client.close_info().map(|info| json!({ "clean": info.clean, "code": info.code })),
+            "max_frame": client.limits().max_frame,
+            "max_blob": client.limits().max_blob,
+            "max_user_id": client.limits().max_user_id,
+            "stats": session,
+            "handlers_panicked": stats.handlers_panicked,
+            "handlers_cut_off": stats.handlers_cut_off,
+            "queries_refused": stats.queries_refused,
+            "links_violated": stats.links_violated,
+            "links_too_large": stats.links_too_large,
+        })
+    }};
+}
+
+/// What a server shows.
+macro_rules! look_at_server {
+    ($server:expr) => {{
+        let stats = $server.stats();
+        let counters: serde_json::Map<String, Value> =
+            stats.counters.iter().map(|(name, count)| ((*name).into(), json!(count))).collect();
+        json!({ "connections": stats.connections, "links": stats.links, "online": stats.online, "counters": counters })
+    }};
+}
+
+pub(crate) use {call_client, call_server, look_at_client, look_at_server};

@@ -1,0 +1,324 @@
+//! Runtimes whose calls are futures: all but their constructors is the same, since the handles are.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::TcpStream,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use esf_driver::{
+    blob::{BlobChoice, BlobOffer, BlobStream, SendingBlob},
+    client::{Client, ClientBuilder, Config, Cursor, WeakClient},
+    handler::{Context, Handler, HandlerFailed},
+    runtime::{BoxFuture, BoxStream},
+    server::{Decision, LoginRequest, Server, ServerBuilder},
+};
+use esf_proto::{
+    failure::Failure,
+    ids::{To, UserId},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Host, PATIENCE, Peer, Pending, Runtime,
+    calls::{call_client, call_server, look_at_client, look_at_server},
+    inbox::{ASKS_BACK, BROKEN_OFF, FAILS, Inbox, NEVER, PANICS, STREAM_WAITS, WAITS},
+    spec::{Blob, Call, ClientSpec, ServerSpec, Verdict, user},
+    words,
+};
+
+/// What differs between such runtimes.
+pub(crate) trait Adapter: Copy + Send + Sync + 'static {
+    fn client(self, url: &str, config: Config) -> ClientBuilder;
+    fn server(self) -> ServerBuilder;
+    fn block_on<T>(self, future: impl Future<Output = T>) -> T;
+    fn spawn(self, task: BoxFuture<'static, ()>);
+    /// A stream of the runtime's, as its users would make one.
+    fn stream(self, stream: TcpStream) -> io::Result<BoxStream>;
+    /// Sends a file as a blob.
+    fn send_file(self, client: &Client, blob: &Blob, path: &str) -> BoxFuture<'static, io::Result<SendingBlob>>;
+}
+
+/// A client.
+struct AsyncPeer<A> {
+    adapter: A,
+    client: Client,
+    events: mpsc::Receiver<Value>,
+}
+
+/// A server.
+struct AsyncHost<A> {
+    adapter: A,
+    server: Server,
+    events: Mutex<mpsc::Receiver<Value>>,
+}
+
+impl<A: Adapter> Runtime for A {
+    fn connect(&self, url: &str, spec: &ClientSpec, inbox: Arc<Inbox>) -> Result<Box<dyn Peer>, Value> {
+        let adapter = *self;
+        let mut builder = adapter.client(url, spec.config());
+        if let Some(origin) = &spec.origin {
+            builder = builder.origin(origin);
+        }
+        if spec.handles {
+            builder = builder.handler_with(|client| Scripted { inbox, client });
+        }
+        if spec.elsewhere {
+            let address = url.trim_start_matches("ws://").to_owned();
+            builder = builder
+                .connector(move || std::future::ready(TcpStream::connect(&address).and_then(|s| adapter.stream(s))));
+        }
+        let client = if spec.start {
+            builder.start()
+        } else if spec.patient {
+            adapter.in_time(builder.connect_patiently())?
+        } else {
+            adapter.in_time(builder.connect())?
+        };
+        let client = client.map_err(|error| words::not_connected(&error))?;
+        let (tell, events) = mpsc::channel();
+        let mut all = client.events();
+        adapter.spawn(Box::pin(async move {
+            while let Some(event) = all.next().await {
+                let _ = tell.send(words::event(event));
+            }
+            let _ = tell.send(Value::Null);
+        }));
+        Ok(Box::new(AsyncPeer { adapter, client, events }))
+    }
+
+    fn serve(&self, address: Option<&str>, spec: &ServerSpec, inbox: Arc<Inbox>) -> Box<dyn Host> {
+        let adapter = *self;
+        let mut builder = adapter.server().configure(|config| spec.configure(config));
+        if spec.authenticates {
+            builder = builder.authenticator(judge(spec.clone()));
+        }
+        if spec.pre_query {
+            builder = builder.pre_query(async |info_type, body| match info_type {
+                5 => Ok(Bytes::from([b"re: ", &body[..]].concat())),
+                _ => Err(Failure::NotFound),
+            });
+        }
+        if spec.handles {
+            builder = builder.handler(Scripted { inbox, client: WeakClient::default() });
+        }
+        if let Some(limit) = spec.handler_limit_ms {
+            builder = builder.handler_limit(Duration::from_millis(limit));
+        }
+        if let Some(connections) = spec.max_connections {
+            builder = builder.max_connections(connections);
+        }
+        let server = adapter.block_on(async {
+            match address {
+                Some(address) => builder.listen(address).await,
+                None => builder.start(),
+            }
+        });
+        let server = server.expect("a server");
+        let (tell, events) = mpsc::channel();
+        let mut all = server.events();
+        adapter.spawn(Box::pin(async move {
+            while let Some(event) = all.next().await {
+                let _ = tell.send(words::server_event(event));
+            }
+            let _ = tell.send(Value::Null);
+        }));
+        Box::new(AsyncHost { adapter, server, events: Mutex::new(events) })
+    }
+}
+
+/// An authenticator as the scenario describes it.
+fn judge(spec: ServerSpec) -> impl Fn(LoginRequest) -> BoxFuture<'static, Decision> + Send + Sync {
+    let (spec, judged) = (Arc::new(spec), AtomicUsize::new(0));
+    move |login| {
+        let (spec, before) = (spec.clone(), judged.fetch_add(1, Ordering::SeqCst));
+        Box::pin(async move {
+            match spec.judge(&login.user, &login.credential, before) {
+                Verdict::Accept(rights) => Decision::accept_with(rights),
+                Verdict::Refuse(cause) => Decision::refuse(cause),
+                Verdict::Later => Decision::Later { retry_after: Duration::from_millis(20) },
+                Verdict::Never => std::future::pending().await,
+                Verdict::Panics => panic!("as the scenario wants"),
+            }
+        })
+    }
+}
+
+/// What every such runtime does alike.
+trait AdapterExt: Adapter {
+    /// Waits, but not for ever: a scenario that hangs fails.
+    fn in_time<T: Send + 'static>(self, future: impl Future<Output = T> + Send + 'static) -> Result<T, Value> {
+        let (tell, outcome) = mpsc::channel();
+        self.spawn(Box::pin(async move {
+            let _ = tell.send(future.await);
+        }));
+        outcome.recv_timeout(PATIENCE).map_err(|error| json!({ "hangs": error.to_string() }))
+    }
+
+    /// Polls a future once, so that what it asks for is asked for, in the order in which the scenario says it.
+    fn first_poll<T>(self, future: &mut BoxFuture<'static, T>) -> Poll<T> {
+        self.block_on(poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))))
+    }
+
+    fn start(self, mut future: BoxFuture<'static, Value>) -> Pending {
+        let (tell, pending) = Pending::new();
+        match self.first_poll(&mut future) {
+            Poll::Ready(value) => {
+                let _ = tell.send(value);
+            }
+            Poll::Pending => self.spawn(Box::pin(async move {
+                let _ = tell.send(future.await);
+            })),
+        }
+        pending
+    }
+}
+
+impl<A: Adapter> AdapterExt for A {}
+
+impl<A: Adapter> AsyncPeer<A> {
+    fn future(&self, call: &Call) -> BoxFuture<'static, Value> {
+        let (adapter, client, call) = (self.adapter, self.client.clone(), call.clone());
+        Box::pin(async move {
+            let send_blob = async |client: &Client, blob: &Blob| send_blob(adapter, client, blob).await;
+            call_client!(client, &call, send_blob; .await)
+        })
+    }
+}
+
+impl<A: Adapter> Peer for AsyncPeer<A> {
+    fn call(&self, call: &Call) -> Pending {
+        self.adapter.start(self.future(call))
+    }
+
+    fn abandon(&self, call: &Call) {
+        // Another thread may be so quick that it has its outcome already, which is as good.
+        let _ = self.adapter.first_poll(&mut self.future(call));
+    }
+
+    fn event(&self) -> Value {
+        self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+    }
+
+    fn look(&self) -> Value {
+        look_at_client!(self.client)
+    }
+}
+
+impl<A: Adapter> Host for AsyncHost<A> {
+    fn call(&self, call: &Call) -> Pending {
+        let (server, call) = (self.server.clone(), call.clone());
+        self.adapter.start(Box::pin(async move { call_server!(server, &call; .await) }))
+    }
+
+    fn event(&self) -> Value {
+        let events = self.events.lock().expect("nobody panics here");
+        events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+    }
+
+    fn look(&self) -> Value {
+        look_at_server!(self.server)
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        self.server.serve_stream(self.adapter.stream(stream).expect("a stream"));
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}", self.server.local_addr().expect("it listens"))
+    }
+}
+
+async fn send_blob(adapter: impl Adapter, client: &Client, blob: &Blob) -> Value {
+    let (to, body): (To, Bytes) = ((&blob.to).into(), (&blob.body).into());
+    let sending = if blob.file {
+        let file = super::file(&body);
+        adapter.send_file(client, blob, &file.path).await.expect("a file")
+    } else {
+        match client.send_blob(to, blob.info_type, &blob.name, body) {
+            Ok(sending) => sending,
+            Err(error) => return words::refused(&error),
+        }
+    };
+    if blob.cancel {
+        let _ = sending.further_than(sending.progress()).await;
+        sending.cancel();
+    }
+    words::blob(sending.outcome().await)
+}
+
+/// Does what the numbers of `inbox` say.
+struct Scripted {
+    inbox: Arc<Inbox>,
+    client: WeakClient,
+}
+
+impl Scripted {
+    async fn act(&self, what: &str, context: &Context, info_type: u32, body: &Bytes) {
+        self.inbox.record(what, context, info_type, body);
+        match info_type {
+            PANICS => panic!("as the scenario wants"),
+            NEVER => self.inbox.over.pass().await,
+            WAITS => self.inbox.released.pass().await,
+            ASKS_BACK => {
+                let (Some(client), Some(user)) = (self.client.upgrade(), context.source.user().cloned()) else {
+                    return;
+                };
+                let answer = client.query(To::User(user), 0, body.clone()).await;
+                let answer = words::called(answer, |answer| words::body(&answer));
+                self.inbox.tell(json!({ "what": "answer", "body": answer }));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Handler for Scripted {
+    async fn information(&self, context: Context, info_type: u32, body: Bytes) {
+        self.act("information", &context, info_type, &body).await;
+    }
+
+    async fn query(&self, context: Context, info_type: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
+        self.act("query", &context, info_type, &body).await;
+        if info_type == FAILS { Err(HandlerFailed) } else { Ok(body) }
+    }
+
+    async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
+        self.act(&tag, &context, info_type, &body).await;
+    }
+
+    fn blob_offered(&self, _: &Context, offer: &BlobOffer) -> BlobChoice {
+        Inbox::choose(offer)
+    }
+
+    async fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {
+        self.act(&format!("blob {name}"), &context, info_type, &body).await;
+    }
+
+    async fn blob_stream(&self, context: Context, mut stream: BlobStream) {
+        let info_type = stream.offer().info_type;
+        if info_type == STREAM_WAITS {
+            self.inbox.record("stream begins", &context, info_type, &[]);
+            self.inbox.released.pass().await;
+        }
+        let mut all = Vec::new();
+        loop {
+            match stream.next().await {
+                Ok(Some(_)) if info_type == BROKEN_OFF => return stream.refuse(Failure::QuotaFull),
+                Ok(Some(piece)) => all.extend_from_slice(&piece),
+                Ok(None) => break,
+                Err(error) => return self.inbox.tell(json!({ "what": "stream", "ended": words::name(error) })),
+            }
+        }
+        stream.finish();
+        self.inbox.record("stream", &context, info_type, &all);
+    }
+}

@@ -1,0 +1,407 @@
+//! What a scenario says of its clients, its server and its calls.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use esf_proto::{
+    client::{self, Credential, MessageOptions, Policy, PreQuery, Retry, SendOptions},
+    ids::{DeviceKind, To, UserId},
+    login::{CredentialKind, Rights},
+    server::{self, Relogin},
+};
+use serde::Deserialize;
+
+use super::words;
+
+/// A server. What is left out is the default of a server that lets everybody in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerSpec {
+    /// Whether there is an authenticator at all.
+    pub(crate) authenticates: bool,
+    /// Those who may log in; everybody if nobody is named.
+    pub(crate) users: BTreeMap<String, Account>,
+    /// Whether its application handles what comes.
+    pub(crate) handles: bool,
+    /// Whether it answers a query before login: type 5 by `re: ` and the body, others by `NotFound`.
+    pub(crate) pre_query: bool,
+    /// Whether its connections are accepted by somebody else and handed to it.
+    pub(crate) elsewhere: bool,
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) handler_limit_ms: Option<u64>,
+    max_frame: Option<u32>,
+    window: Option<u32>,
+    budget: Option<usize>,
+    queue: Option<usize>,
+    resume_window_ms: Option<u64>,
+    login_timeout_ms: Option<u64>,
+    max_user_id: Option<u8>,
+    devices: Option<Vec<u8>>,
+    ignore_new: bool,
+    exclusive: Vec<Vec<u8>>,
+    max_ttl_ms: Option<u64>,
+    max_blob: Option<u64>,
+    max_commands: Option<usize>,
+    max_open: Option<usize>,
+    max_open_queries: Option<usize>,
+    max_open_query_bytes: Option<usize>,
+}
+
+impl Default for ServerSpec {
+    fn default() -> Self {
+        Self {
+            authenticates: true,
+            users: BTreeMap::new(),
+            handles: true,
+            pre_query: false,
+            elsewhere: false,
+            max_connections: None,
+            handler_limit_ms: None,
+            max_frame: None,
+            window: None,
+            budget: None,
+            queue: None,
+            resume_window_ms: None,
+            login_timeout_ms: None,
+            max_user_id: None,
+            devices: None,
+            ignore_new: false,
+            exclusive: Vec::new(),
+            max_ttl_ms: None,
+            max_blob: None,
+            max_commands: None,
+            max_open: None,
+            max_open_queries: None,
+            max_open_query_bytes: None,
+        }
+    }
+}
+
+/// Somebody who may log in, or about whom something else is decided.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Account {
+    password: String,
+    rights: Vec<Right>,
+    decision: Choice,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Right {
+    Kick,
+    List,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Choice {
+    #[default]
+    Password,
+    Never,
+    Panics,
+    Later,
+    /// Later for the first, yes for whoever comes back.
+    Second,
+}
+
+/// What an authenticator says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accept(Rights),
+    Refuse(&'static str),
+    Later,
+    Never,
+    Panics,
+}
+
+impl ServerSpec {
+    /// The settings that the scenario names, put into those of a server.
+    pub(crate) fn configure(&self, config: &mut server::Config) {
+        set(&mut config.max_frame, self.max_frame);
+        set(&mut config.window, self.window);
+        set(&mut config.budget, self.budget);
+        set(&mut config.queue, self.queue);
+        set(&mut config.resume_window, self.resume_window_ms.map(Duration::from_millis));
+        set(&mut config.login_timeout, self.login_timeout_ms.map(Duration::from_millis));
+        set(&mut config.max_user_id, self.max_user_id);
+        set(&mut config.devices, self.devices.as_ref().map(|kinds| devices(kinds)));
+        set(&mut config.relogin, self.ignore_new.then_some(Relogin::IgnoreNew));
+        config.exclusive = self.exclusive.iter().map(|kinds| devices(kinds)).collect();
+        set(&mut config.max_ttl, self.max_ttl_ms.map(Duration::from_millis));
+        set(&mut config.max_blob, self.max_blob);
+        set(&mut config.max_commands, self.max_commands);
+        set(&mut config.max_open, self.max_open);
+        set(&mut config.max_open_queries, self.max_open_queries);
+        set(&mut config.max_open_query_bytes, self.max_open_query_bytes);
+    }
+
+    /// Whether somebody may log in, who was judged so often before.
+    pub(crate) fn judge(&self, user: &str, credential: &[u8], before: usize) -> Verdict {
+        if self.users.is_empty() {
+            return Verdict::Accept(Rights::NONE);
+        }
+        let Some(account) = self.users.get(user) else { return Verdict::Refuse("wrong name or password") };
+        match account.decision {
+            Choice::Never => Verdict::Never,
+            Choice::Panics => Verdict::Panics,
+            Choice::Later => Verdict::Later,
+            Choice::Second if before == 0 => Verdict::Later,
+            Choice::Second => Verdict::Accept(Rights::NONE),
+            Choice::Password if account.password.as_bytes() == credential => {
+                Verdict::Accept(account.rights.iter().fold(Rights::NONE, |rights, right| {
+                    rights.with(match right {
+                        Right::Kick => Rights::KICK,
+                        Right::List => Rights::LIST,
+                    })
+                }))
+            }
+            Choice::Password => Verdict::Refuse("wrong name or password"),
+        }
+    }
+}
+
+fn set<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+fn devices(kinds: &[u8]) -> Vec<DeviceKind> {
+    kinds.iter().copied().map(DeviceKind).collect()
+}
+
+/// A client. It comes back at once after a cut, so that no scenario waits for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClientSpec {
+    pub(crate) user: String,
+    device: u8,
+    password: Option<String>,
+    takes_messages: bool,
+    reconnect: bool,
+    pre_query: Option<(u32, String)>,
+    budget: Option<usize>,
+    queue: Option<usize>,
+    /// Whether it handles what comes.
+    pub(crate) handles: bool,
+    /// Whether nobody waits for its login.
+    pub(crate) start: bool,
+    /// Whether it waits for a server that cannot be reached.
+    pub(crate) patient: bool,
+    /// Whether the connection is made by the application.
+    pub(crate) elsewhere: bool,
+    pub(crate) origin: Option<String>,
+}
+
+impl Default for ClientSpec {
+    fn default() -> Self {
+        Self {
+            user: String::new(),
+            device: 0,
+            password: None,
+            takes_messages: true,
+            reconnect: true,
+            pre_query: None,
+            budget: None,
+            queue: None,
+            handles: true,
+            start: false,
+            patient: false,
+            elsewhere: false,
+            origin: None,
+        }
+    }
+}
+
+impl ClientSpec {
+    pub(crate) fn config(&self) -> client::Config {
+        let mut config = client::Config::new(user(&self.user));
+        config.device = DeviceKind(self.device);
+        if let Some(password) = &self.password {
+            config.credential = Credential { kind: CredentialKind::Password, bytes: password.clone().into() };
+        }
+        config.takes_messages = self.takes_messages;
+        config.reconnect = self.reconnect;
+        let ask = |(info_type, body): (u32, String)| PreQuery { info_type, body: body.into() };
+        config.pre_query = self.pre_query.clone().map(ask);
+        set(&mut config.budget, self.budget);
+        set(&mut config.queue, self.queue);
+        let soon = Duration::from_millis(40);
+        config.retry = Retry { base: Duration::from_millis(5), cap_resume: soon, cap: soon };
+        config
+    }
+}
+
+/// A body: text, or so many bytes of noise.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Body {
+    Text(String),
+    Noise(Noise),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Noise {
+    noise: usize,
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl From<&Body> for bytes::Bytes {
+    fn from(body: &Body) -> Self {
+        match body {
+            Body::Text(text) => Self::copy_from_slice(text.as_bytes()),
+            Body::Noise(noise) => words::noise(noise.noise).into(),
+        }
+    }
+}
+
+/// A target: nobody for the server's application, a user, or one of a user's devices.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Target {
+    #[default]
+    Server,
+    User(String),
+    Device {
+        user: String,
+        device: u8,
+    },
+}
+
+impl From<&Target> for To {
+    fn from(target: &Target) -> Self {
+        match target {
+            Target::Server => Self::Server,
+            Target::User(name) => Self::User(user(name)),
+            Target::Device { user: name, device } => Self::Device(user(name), DeviceKind(*device)),
+        }
+    }
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::parse(name, 255).expect("a user name")
+}
+
+/// What an application asks of its client or server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Call {
+    /// A plain message.
+    Send(Plain),
+    /// An engine's message, with a tag.
+    Message(Tagged),
+    /// A message that is confirmed.
+    Certain(Message),
+    /// A question.
+    Query(Message),
+    /// A large body, in fragments.
+    Blob(Blob),
+    Ping {
+        #[serde(default)]
+        to: Target,
+    },
+    IsOnline {
+        users: Vec<String>,
+    },
+    MyDevices,
+    OnlineUsers,
+    Kick {
+        user: String,
+    },
+    Settled,
+    LogOff,
+    Close,
+    Closed,
+    /// Of a server: ends within so many milliseconds.
+    ShutDown {
+        grace_ms: u64,
+    },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Message {
+    #[serde(default)]
+    pub(crate) to: Target,
+    #[serde(default, rename = "type")]
+    pub(crate) info_type: u32,
+    #[serde(default)]
+    pub(crate) body: Body,
+    pub(crate) within_ms: Option<u64>,
+}
+
+impl Message {
+    pub(crate) fn within(&self) -> Option<Duration> {
+        self.within_ms.map(Duration::from_millis)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plain {
+    #[serde(default)]
+    pub(crate) to: Target,
+    #[serde(default, rename = "type")]
+    pub(crate) info_type: u32,
+    #[serde(default)]
+    pub(crate) body: Body,
+    #[serde(default)]
+    discard: bool,
+    tell: Option<u64>,
+}
+
+impl Plain {
+    pub(crate) fn options(&self) -> SendOptions {
+        SendOptions { policy: policy(self.discard), tell: self.tell }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tagged {
+    #[serde(default)]
+    pub(crate) to: Target,
+    #[serde(default, rename = "type")]
+    pub(crate) info_type: u32,
+    #[serde(default)]
+    pub(crate) body: Body,
+    pub(crate) tag: String,
+    #[serde(default)]
+    echo: bool,
+    tell: Option<u64>,
+}
+
+impl Tagged {
+    pub(crate) fn options(&self) -> MessageOptions {
+        MessageOptions { policy: Policy::Queue, echo: self.echo, tell: self.tell }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Blob {
+    #[serde(default)]
+    pub(crate) to: Target,
+    #[serde(default, rename = "type")]
+    pub(crate) info_type: u32,
+    #[serde(default)]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) body: Body,
+    /// Stops once the receiver holds something.
+    #[serde(default)]
+    pub(crate) cancel: bool,
+    /// Read from a file.
+    #[serde(default)]
+    pub(crate) file: bool,
+}
+
+fn policy(discard: bool) -> Policy {
+    if discard { Policy::Discard } else { Policy::Queue }
+}
