@@ -25,6 +25,11 @@ use crate::{
     exit::Exit,
 };
 
+/// Gives pages back that nobody uses any more, which the system's allocator does not: after large messages on many connections
+/// their memory would stay.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

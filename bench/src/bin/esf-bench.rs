@@ -11,6 +11,10 @@ use esf_bench::{
 };
 use esf_tokio::{Context, Handlers};
 
+/// That of `esf`, so that the servers of the library here are what is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The project.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
