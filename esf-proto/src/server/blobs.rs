@@ -133,6 +133,14 @@ impl Outbox {
         Frame::Credit { stream, offset }.to_bytes(Header::default()).ok()
     }
 
+    /// The next fragment for the client. What goes out is kept, and small ones are joined in that.
+    fn next_fragment(&mut self) -> Option<Bytes> {
+        let before = self.streams_in.cost();
+        let fragment = self.streams_in.pop();
+        self.account(before);
+        fragment
+    }
+
     /// What a stream may hold is not part of the session's budget, but of that of all sessions.
     fn room_for_stream(&self) -> Result<(), Failure> {
         self.bulk.try_charge(WINDOW).map_err(|full| self.busy(full.into()))?;
@@ -164,7 +172,7 @@ impl Session {
     #[must_use]
     pub fn poll_fragment(&mut self, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
         let linked = self.is_held_by(generation) && outbox.linked == Some(generation);
-        if linked { outbox.streams_in.pop() } else { None }
+        if linked { outbox.next_fragment() } else { None }
     }
 
     /// Whether [`Session::poll_fragment`] has something.

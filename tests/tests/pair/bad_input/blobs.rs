@@ -1,6 +1,8 @@
 //! Rows 23 to 28: whoever sends a blob, or receives one, and does not keep to the rules.
 
 use bytes::Bytes;
+use std::time::Duration;
+
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
@@ -253,6 +255,26 @@ fn small_fragments_for_one_who_does_not_read_cost_no_more_than_the_window() {
     assert!(mallory.is_open());
     let held = world.node.held_bytes();
     assert!(held > 4096 && held < before + 8 * 1024, "4 KiB cost {held}, {before} before");
+}
+
+#[test]
+fn small_fragments_that_go_out_one_by_one_leave_nothing_on_the_account() {
+    let mut world = World::with(Config::default());
+    let ben = world.join("ben");
+    let mut mallory = RawLink::join(&mut world, "mallory", 66);
+    let bytes = offer(&mallory, "ben", 1, STREAM, Some(1_000));
+    mallory.push(&mut world, bytes);
+    for at in 0..100 {
+        // Each is on its way to the receiver before the next one comes, and joined with it only then.
+        mallory.push(&mut world, piece(STREAM, at * 10, 10));
+    }
+    let end = bytes_of(&Frame::BlobEnd { envelope: mallory.envelope("ben", 1), stream: STREAM, total: 1_000 });
+    mallory.push(&mut world, end);
+    assert_eq!(world.engine(ben).blobs.whole().len(), 1);
+    // She has her ack.
+    mallory.push(&mut world, bytes_of(&Frame::Count { received: 1, taken: 0 }));
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.node.held_bytes(), 0);
 }
 
 #[test]
