@@ -2,7 +2,9 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
 
 mod bench;
+mod coverage;
 mod features;
+mod fuzz;
 mod libtest;
 mod protocol;
 mod rules;
@@ -33,6 +35,10 @@ The chores of the project:
                                      (--json FILE, --peers, --runs N, --write, --help)
   cargo xtask soak [--minutes N]     treat a server badly for a long time: its memory must plateau, and nobody else notice
   cargo xtask bench page FILE…       write the tables and the plot of docs/PERFORMANCE.md from what --json wrote
+  cargo xtask fuzz [--minutes N] [TARGET…]  fuzz each target, two at a time, for 10 minutes or N
+  cargo xtask fuzz --keep [TARGET…]  put the least of what was found that reaches all of it into fuzz/corpus
+  cargo xtask fuzz --seeds           write fuzz/seeds and fuzz/dictionary.txt, as the vectors and tables have them
+  cargo xtask coverage [--fuzz]      list the lines of esf-proto that no test runs, or that no input of the fuzzer reaches
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask trees                  check that no adapter depends on a runtime that is not its own
@@ -64,6 +70,8 @@ fn main() -> ExitCode {
         ["features", "--list-tests"] => list_tests(),
         ["features", "--missing"] => missing_rows(),
         ["protocol"] => Workspace::load().and_then(|workspace| protocol::write(&workspace)),
+        ["fuzz", words @ ..] => Workspace::load().and_then(|workspace| fuzz::run(&workspace, words)),
+        ["coverage", words @ ..] => Workspace::load().and_then(|workspace| coverage::run(&workspace, words)),
         ["soak", words @ ..] => Workspace::load().and_then(|workspace| bench::soak(&workspace, words)),
         ["bench", words @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, words)),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
