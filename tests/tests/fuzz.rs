@@ -49,6 +49,11 @@ fn resume_and_takeover() {
 }
 
 #[test]
+fn pump() {
+    replay("pump");
+}
+
+#[test]
 fn model() {
     replay("model");
 }

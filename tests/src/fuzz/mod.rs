@@ -10,6 +10,7 @@ mod frames;
 mod hub;
 mod input;
 mod model;
+mod pump;
 mod resume;
 mod seeds;
 mod server;
@@ -21,6 +22,7 @@ pub use corpus::{Corpus, dictionary_file, pack, regressions, seeds_file, unpack,
 pub use hub::hub_operations;
 pub use input::Input;
 pub use model::model;
+pub use pump::pump;
 pub use resume::resume_and_takeover;
 pub use seeds::{dictionary, seeds};
 pub use server::server_inputs;
@@ -47,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "server_inputs", body: server_inputs, may_allocate: in_a_world, max_len: 2048 },
     Target { name: "hub_operations", body: hub_operations, may_allocate: in_a_world, max_len: 1024 },
     Target { name: "resume_and_takeover", body: resume_and_takeover, may_allocate: in_a_world, max_len: 1024 },
+    Target { name: "pump", body: pump, may_allocate: in_a_world, max_len: 4096 },
     Target { name: "model", body: model, may_allocate: in_a_world, max_len: 512 },
 ];
 

@@ -7,7 +7,7 @@ use esf_proto::{
     wire::{Kind, Method, SUBPROTOCOL},
 };
 
-use super::Corpus;
+use super::{Corpus, pump::REQUEST};
 use crate::vectors::{self, WIRE};
 
 /// The dictionary, in the form of libFuzzer: the header of each kind, the numbers of the tables, and the parts of which
@@ -33,6 +33,8 @@ pub fn dictionary() -> String {
     }
     word("extensions", &[2, 0, 1, 0, 0]);
     word("subprotocol", SUBPROTOCOL.as_bytes());
+    let lines = REQUEST.split_inclusive(|byte| *byte == b'\n').filter(|line| line.len() > 2);
+    lines.enumerate().for_each(|(place, line)| word(&format!("request_{place}"), line));
     for (place, vector) in vectors::read(WIRE).iter().enumerate() {
         if vector.error.is_none() && vector.hex.0.len() <= 64 {
             word(&format!("vector_{place}"), &vector.hex.0);
@@ -52,6 +54,7 @@ pub fn seeds(target: &str) -> Corpus {
         "server_inputs" => server(),
         "hub_operations" => hub(),
         "resume_and_takeover" => resume(),
+        "pump" => pump(),
         "model" => sweeps(&[7], 24),
         _ => Vec::new(),
     })
@@ -97,6 +100,22 @@ fn server() -> Named {
         if let Ok(len) = u8::try_from(vector.hex.0.len()) {
             // The ninth decision sends bytes: their number, then they.
             all.push((vector.name, [&online[..], &[9, 0, 0, 248, len], &vector.hex.0].concat()));
+        }
+    }
+    all
+}
+
+/// Requests, streams, and connections that log in and then do each thing.
+fn pump() -> Named {
+    let online = [2, 0, 7, 0, 0, 0, 0, 1, 0, 255];
+    let mut all = sweeps(&online, 16);
+    all.extend(sweeps(&[0], 6));
+    for vector in vectors::read(WIRE) {
+        if let Ok(len) = u8::try_from(vector.hex.0.len()) {
+            // Pieces of one and of five bytes; a whole message, then one in two frames.
+            let (one, two) =
+                ([&[248, len], &vector.hex.0[..], &[0]].concat(), [&[248, len], &vector.hex.0[..], &[130, 1]].concat());
+            all.push((vector.name, [&[1, 2, 0, 4, 0], &one[..], &two].concat()));
         }
     }
     all
