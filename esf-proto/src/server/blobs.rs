@@ -128,8 +128,8 @@ impl Outbox {
     }
 
     /// What the client is to hear of the streams that it sends.
-    pub(super) fn next_credit(&mut self) -> Option<Bytes> {
-        let (stream, offset) = self.streams_out.poll_credit()?;
+    pub(super) fn next_credit(&mut self, now: Instant) -> Option<Bytes> {
+        let (stream, offset) = self.streams_out.poll_credit(now)?;
         Frame::Credit { stream, offset }.to_bytes(Header::default()).ok()
     }
 

@@ -490,7 +490,7 @@ impl Session {
         if let Some(frame) = self.hop.next_replay() {
             return Some(send(frame));
         }
-        if let Some(frame) = outbox.next_credit().or_else(|| self.next_own_credit()) {
+        if let Some(frame) = outbox.next_credit(now).or_else(|| self.next_own_credit()) {
             return Some(send(FrameBytes::Shared(frame)));
         }
         if !self.hop.may_hand_out() {

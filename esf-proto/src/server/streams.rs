@@ -169,14 +169,15 @@ impl StreamsOut {
     }
 
     /// What the sender is to be told: stream, and what every receiver holds.
-    pub(crate) fn poll_credit(&mut self) -> Option<(u64, u64)> {
+    pub(crate) fn poll_credit(&mut self, now: Instant) -> Option<(u64, u64)> {
         let out = self.0.iter_mut().find(|out| out.due)?;
         out.due = false;
         let lowest = out.lowest()?;
         out.told = Some(lowest);
-        if out.best.is_none() {
-            // Who receives it may hold a part of it from before.
-            out.next = out.next.max(lowest);
+        if out.best.is_none() && lowest > out.next {
+            // Who receives it may hold a part of it from before. If that is all of it, its end is owed from now on.
+            out.next = lowest;
+            out.receivers.iter_mut().for_each(|receiver| receiver.since = now);
         }
         out.best = Some(out.best.map_or(lowest, |best| best.max(lowest)));
         Some((out.stream, lowest))

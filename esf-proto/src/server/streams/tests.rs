@@ -22,19 +22,19 @@ fn secs(secs: u64) -> Duration {
 fn the_sender_is_told_the_least_once_everybody_has_said_it() {
     let mut out = out(None, &[A, B]);
     assert!(!out.progress(NOW, STREAM, A, 500));
-    assert_eq!(out.poll_credit(), None);
+    assert_eq!(out.poll_credit(NOW), None);
     assert!(out.progress(NOW, STREAM, B, 100));
-    assert_eq!(out.poll_credit(), Some((STREAM, 100)));
-    assert_eq!(out.poll_credit(), None);
+    assert_eq!(out.poll_credit(NOW), Some((STREAM, 100)));
+    assert_eq!(out.poll_credit(NOW), None);
     // The next word comes after a step, or at the end of what was sent; also when the slower one leaves.
     out.pass(NOW, STREAM, 100, 1000);
     assert!(!out.progress(NOW, STREAM, B, 200));
     assert!(!out.progress(NOW, STREAM, A, 1100));
     assert!(out.leave(1, B));
-    assert_eq!(out.poll_credit(), Some((STREAM, 1100)));
+    assert_eq!(out.poll_credit(NOW), Some((STREAM, 1100)));
     out.pass(NOW, STREAM, 1100, 100_000);
     assert!(out.progress(NOW, STREAM, A, 1100 + CREDIT_STEP));
-    assert_eq!(out.poll_credit(), Some((STREAM, 1100 + CREDIT_STEP)));
+    assert_eq!(out.poll_credit(NOW), Some((STREAM, 1100 + CREDIT_STEP)));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_fragment_passes_in_order_and_within_the_window() {
     assert_eq!(out.pass(NOW, STREAM, 0, 10), Passage::Violation, "before the first credit");
     out.progress(NOW, STREAM, A, 0);
     assert_eq!(out.pass(NOW, STREAM, 0, 10), Passage::Violation, "before the sender was told of it");
-    out.poll_credit();
+    out.poll_credit(NOW);
     assert!(matches!(out.pass(NOW, STREAM, 0, 10), Passage::To(_)));
     assert_eq!(out.pass(NOW, STREAM, 0, 10), Passage::Nothing);
     assert_eq!(out.pass(NOW, STREAM, 11, 10), Passage::Violation, "a gap");
@@ -60,7 +60,7 @@ fn a_receiver_that_owes_is_slow_after_20_s_and_the_clock_starts_anew_with_the_se
     assert_eq!(out.poll_timeout(), Some(NOW + PROGRESS), "where it begins is to be said");
     out.progress(NOW, STREAM, A, 0);
     out.progress(NOW, STREAM, B, 0);
-    out.poll_credit();
+    out.poll_credit(NOW);
     assert_eq!(out.poll_timeout(), None, "nothing was sent");
     let later = NOW + secs(100);
     for at in 0..4 {
@@ -82,7 +82,7 @@ fn a_receiver_that_owes_is_slow_after_20_s_and_the_clock_starts_anew_with_the_se
 fn whoever_receives_hears_the_end_once_and_where_it_can_be() {
     let mut out = out(Some(20), &[A]);
     out.progress(NOW, STREAM, A, 0);
-    out.poll_credit();
+    out.poll_credit(NOW);
     out.pass(NOW, STREAM, 0, 10);
     assert_eq!(out.end(STREAM, 19).err(), Some(Some(1)), "not what was announced");
     assert_eq!(out.pass(NOW, STREAM, 10, 11), Passage::PastEnd(1));
@@ -104,4 +104,18 @@ fn a_sender_has_eight_streams_and_uses_none_for_two() {
     assert_eq!(out.remove(8).len(), 1);
     assert!(!out.admits(7, 9), "the stream of another");
     assert!(out.admits(9, 9));
+}
+
+/// It has everything from before, and is given its time to say so: also when the sender, whose transport stood still, was
+/// told of it late.
+#[test]
+fn who_holds_all_of_it_from_before_owes_its_word_from_when_the_sender_hears_of_it() {
+    let mut out = out(None, &[A]);
+    assert_eq!(out.end(STREAM, 500), Ok(std::vec![phone("ben")]));
+    assert!(out.progress(NOW, STREAM, A, 500));
+    assert_eq!(out.poll_timeout(), None, "what it holds was not sent");
+    let late = NOW + PROGRESS + secs(10);
+    assert_eq!(out.poll_credit(late), Some((STREAM, 500)));
+    assert_eq!(out.poll_timeout(), Some(late + PROGRESS));
+    assert_eq!(out.poll_slow(late), None);
 }
