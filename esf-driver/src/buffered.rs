@@ -24,6 +24,13 @@ impl<T> Buffered<T> {
         &mut self.stream
     }
 
+    /// Puts two parts behind what waits.
+    pub(crate) fn put(&mut self, head: &[u8], body: &[u8]) {
+        self.out.reserve(head.len() + body.len());
+        self.out.extend_from_slice(head);
+        self.out.extend_from_slice(body);
+    }
+
     /// Bytes that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.out.len() - self.taken

@@ -165,11 +165,12 @@ impl<T: Read + Write> Socket<T> {
             return self.write(Message::Binary(message.into_bytes()));
         }
         self.unflushed = true;
-        let put = BINARY.format(message.len() as u64, &mut self.stream).map(|()| self.stream.write_all(&message));
-        match put {
-            Ok(Ok(())) => self.flush_if_much(),
-            Ok(Err(_)) | Err(_) => Err(SocketError::Ended),
-        }
+        let mut head = [0; LARGEST_HEAD];
+        let mut room = &mut head[..];
+        BINARY.format(message.len() as u64, &mut room).map_err(|_| SocketError::Ended)?;
+        let unused = room.len();
+        self.stream.put(&head[..LARGEST_HEAD - unused], &message);
+        self.flush_if_much()
     }
 
     /// Hands a ping to the WebSocket.
@@ -326,6 +327,8 @@ impl<T: Read + Write> Socket<T> {
     }
 }
 
+/// Bytes of the head of a server's message whose length takes most.
+const LARGEST_HEAD: usize = 10;
 /// The head of a message of a server.
 const BINARY: FrameHeader = FrameHeader {
     is_final: true,

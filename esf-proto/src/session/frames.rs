@@ -6,8 +6,6 @@ use bytes::Bytes;
 
 /// Frames under this size are copied, so that a few bytes never pin a whole read buffer.
 const COPY_BELOW: usize = 1024;
-/// Bytes that may have left at the front before what is left is moved there.
-const SLACK: usize = 4096;
 
 /// The bytes of a frame on its way out.
 #[derive(Debug, Clone)]
@@ -199,14 +197,14 @@ impl<M> FrameQueue<M> {
         self.bytes.get(at..at + len).unwrap_or_default()
     }
 
-    /// So many bytes at the front are not needed any more. They are moved out of the way seldom enough that each byte
-    /// is moved once at most.
+    /// So many bytes at the front are not needed any more. What is left moves there as soon as it is no more than what
+    /// left, so that each byte that leaves pays for one that moves, and the memory in use stays small and warm.
     fn leave(&mut self, bytes: usize) {
         self.start += bytes;
         if self.start >= self.bytes.len() {
             self.bytes.clear();
             self.start = 0;
-        } else if self.start >= SLACK.max(self.bytes.len() / 2) {
+        } else if self.start >= self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
         }
