@@ -34,6 +34,8 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const BODY: usize = 64;
 /// How far the receiver is from the sender in the row of users, so that neither is warm from the other's turn.
 const STRIDE: usize = 7919;
+/// Messages of each user before anything is measured: two counts of 128 frames and some more.
+const STEADY: usize = 320;
 const START: Instant = Instant::from_micros(1_000_000);
 
 fn main() -> Result<(), Problem> {
@@ -124,8 +126,8 @@ fn path(users: usize, messages: usize, batch: usize) -> Result<CoreOutcome, Prob
     let mut all = (0..users).map(|at| User::join(&node, at, users)).collect::<Result<Vec<_>, _>>()?;
     let body = Bytes::from(vec![7; BODY]);
     let mut now = START;
-    let mut run = |rounds: usize, all: &mut Vec<User>| {
-        for at in (0..users).cycle().take(rounds) {
+    let mut run = |messages: usize, batch: usize, all: &mut Vec<User>| {
+        for at in (0..users).cycle().take(messages / batch) {
             now = Instant::from_micros(now.as_micros() + 1);
             let sender = &mut all[at];
             for _ in 0..batch {
@@ -136,11 +138,11 @@ fn path(users: usize, messages: usize, batch: usize) -> Result<CoreOutcome, Prob
         }
         Ok::<_, Problem>(())
     };
-    // Everybody has sent and counted before it is looked at; buffers have the size that they keep.
-    run(users * 4, &mut all)?;
+    // Everybody has sent and counted before it is looked at: a steady state, in which buffers have the size that they keep.
+    run(users * STEADY, 16, &mut all)?;
     let arrived = |all: &[User]| all.iter().map(|user| user.messages).sum::<u64>();
     let (before, heap, clock) = (arrived(&all), Region::new(HEAP), Clock::now());
-    run(messages / batch, &mut all)?;
+    run(messages, batch, &mut all)?;
     let (ns, heap) = (clock.elapsed().as_nanos() as f64, heap.change());
     let arrived = arrived(&all) - before;
     if arrived != (messages / batch * batch) as u64 {
@@ -194,7 +196,7 @@ fn hub(users: usize, messages: usize, threads: usize, apart: bool) -> Result<Cor
                         part[at].turn(*now, BATCH);
                     }
                 };
-                feed(share * 4, &mut now, &mut part);
+                feed(share * STEADY / BATCH, &mut now, &mut part);
                 start.wait();
                 feed(messages / BATCH, &mut now, &mut part);
                 part
