@@ -3,14 +3,23 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// What a session borrows from the global budget beyond what it holds, at most: so that frames that come and go one by
+/// one need not touch what all threads share.
+const STEP: usize = 4096;
+/// A parent with less than this many steps lends smaller ones.
+const STEPS: usize = 16 * 1024;
+
 /// A number of bytes that may be held at a time, counted without a lock (ESF-510).
 ///
-/// A session's budget has the global one as its parent. The parent refuses a session that holds more than what the
-/// parent has left: as memory fills up, the largest queues are refused first and a small one still gets its room.
+/// A session's budget has the global one as its parent, from which it borrows in steps. The parent refuses a session
+/// that holds more than what the parent has left: as memory fills up, the largest queues are refused first and a small
+/// one still gets its room.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
     limit: usize,
+    /// What the parent has lent: as much as is used, and up to two steps more. Nothing while nothing is used.
+    lent: AtomicUsize,
     parent: Option<Arc<Budget>>,
 }
 
@@ -27,19 +36,19 @@ impl Budget {
     /// A budget of its own of `limit` bytes.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit, parent: None }
+        Self { used: AtomicUsize::new(0), limit, lent: AtomicUsize::new(0), parent: None }
     }
 
     /// A budget of `limit` bytes inside `parent`.
     #[must_use]
     pub const fn within(parent: Arc<Self>, limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit, parent: Some(parent) }
+        Self { used: AtomicUsize::new(0), limit, lent: AtomicUsize::new(0), parent: Some(parent) }
     }
 
     /// Another budget of `limit` bytes inside the same parent.
     #[must_use]
     pub fn beside(&self, limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit, parent: self.parent.clone() }
+        Self { used: AtomicUsize::new(0), limit, lent: AtomicUsize::new(0), parent: self.parent.clone() }
     }
 
     /// Takes `bytes` from the budget and says whether they were there; takes nothing if not. An unused budget
@@ -59,7 +68,7 @@ impl Budget {
         let fits = before == 0 || after <= self.limit;
         let granted = if !fits {
             Err(Full::Own)
-        } else if self.parent.as_ref().is_none_or(|parent| parent.lend(after, bytes)) {
+        } else if self.borrow(after) {
             Ok(())
         } else {
             Err(Full::Parent)
@@ -72,17 +81,24 @@ impl Budget {
 
     /// Takes `bytes` even when they are not there: for what must be kept and is bounded elsewhere.
     pub fn force(&self, bytes: usize) {
-        self.used.fetch_add(bytes, Relaxed);
-        if let Some(parent) = &self.parent {
-            parent.used.fetch_add(bytes, Relaxed);
-        }
+        let after = self.used.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        self.borrow_by_force(after);
     }
 
     /// Gives `bytes` back that were taken before.
     pub fn release(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Relaxed);
-        if let Some(parent) = &self.parent {
-            parent.used.fetch_sub(bytes, Relaxed);
+        let after = self.used.fetch_sub(bytes, Relaxed).saturating_sub(bytes);
+        let Some(parent) = &self.parent else { return };
+        let (lent, step) = (self.lent.load(Relaxed), parent.step());
+        if after != 0 && lent <= after.saturating_add(2 * step) {
+            return;
+        }
+        // One that holds nothing owes nothing.
+        let keep = if after == 0 { 0 } else { after.saturating_add(step) };
+        if lent > keep && self.lent.compare_exchange(lent, keep, Relaxed, Relaxed).is_ok() {
+            parent.used.fetch_sub(lent - keep, Relaxed);
+            // Somebody may have taken what was given back meanwhile.
+            self.borrow_by_force(self.used.load(Relaxed));
         }
     }
 
@@ -98,20 +114,48 @@ impl Budget {
         self.limit
     }
 
+    /// Sees to it that the parent has lent `held` bytes.
+    fn borrow(&self, held: usize) -> bool {
+        let Some(parent) = &self.parent else { return true };
+        let lent = self.lent.load(Relaxed);
+        if held <= lent {
+            return true;
+        }
+        // More than is needed, if it is there and may be used: at first nothing, then as much again, then a step.
+        let wanted = held.saturating_add(lent.min(parent.step())).min(self.limit).max(held);
+        let more = [wanted - lent, held - lent].into_iter().find(|more| parent.lend(held, *more));
+        self.lent.fetch_add(more.unwrap_or(0), Relaxed);
+        more.is_some()
+    }
+
+    fn borrow_by_force(&self, held: usize) {
+        let Some(parent) = &self.parent else { return };
+        let more = held.saturating_sub(self.lent.load(Relaxed));
+        if more > 0 {
+            parent.used.fetch_add(more, Relaxed);
+            self.lent.fetch_add(more, Relaxed);
+        }
+    }
+
     fn lend(&self, held: usize, bytes: usize) -> bool {
         let before = self.used.fetch_add(bytes, Relaxed);
-        let granted = held <= self.limit.saturating_sub(before);
+        let granted = held.max(bytes) <= self.limit.saturating_sub(before);
         if !granted {
             self.used.fetch_sub(bytes, Relaxed);
         }
         granted
+    }
+
+    const fn step(&self) -> usize {
+        let share = self.limit / STEPS;
+        if share < STEP { share } else { STEP }
     }
 }
 
 impl Drop for Budget {
     fn drop(&mut self) {
         if let Some(parent) = &self.parent {
-            parent.used.fetch_sub(*self.used.get_mut(), Relaxed);
+            parent.used.fetch_sub(*self.lent.get_mut(), Relaxed);
         }
     }
 }
