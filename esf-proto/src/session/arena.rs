@@ -19,6 +19,8 @@ const SPENT: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     chunk: Option<BytesMut>,
+    /// Whether `chunk` is the small first one, which is not used again.
+    first: bool,
     spent: VecDeque<BytesMut>,
 }
 
@@ -54,10 +56,15 @@ impl Arena {
     fn chunk_for(&mut self, len: usize) -> BytesMut {
         match self.chunk.take() {
             Some(chunk) if chunk.capacity() >= len => return chunk,
+            Some(_) if self.first => {}
             Some(spent) => self.spent.push_back(spent),
-            None if len <= FIRST_CHUNK => return BytesMut::with_capacity(FIRST_CHUNK),
+            None if len <= FIRST_CHUNK => {
+                self.first = true;
+                return BytesMut::with_capacity(FIRST_CHUNK);
+            }
             None => {}
         }
+        self.first = false;
         // The oldest is the one whose strings are most likely gone.
         if self.spent.front_mut().is_some_and(|oldest| oldest.try_reclaim(CHUNK)) || self.spent.len() >= SPENT {
             let oldest = self.spent.pop_front().unwrap_or_default();

@@ -42,3 +42,14 @@ fn encodes_as_the_frame_does() {
         assert_eq!(arena.encode(&frame, Header::default()), frame.to_bytes(Header::default()));
     }
 }
+
+#[test]
+fn a_chunk_of_which_nothing_is_kept_is_the_next_one() {
+    let mut arena = Arena::default();
+    let frame = frame(100, 7);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..10_000 {
+        seen.insert(arena.keep(&frame, body(&frame)).as_ptr() as usize);
+    }
+    assert!(seen.len() <= 2 * CHUNK / 100, "{} places", seen.len());
+}
