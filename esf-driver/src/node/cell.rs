@@ -9,16 +9,18 @@ use std::{
 };
 
 use esf_proto::{
+    close::CloseReason,
     failure::Failure,
-    hub::{Party, Reach, Whose},
+    hub::{Party, Reach, Way, Whose},
     ids::{Engine, SessionId},
     login::Rights,
-    server::{Generation, HubChange, HubCommand, HubEvent, Outbox, Session, SessionState},
+    server::{Generation, HubChange, HubEvent, Outbox, Repeat, Session, SessionState},
     session::{
         blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
         inbound::{IncomingQuery, Message, QueryToken},
     },
     time::Instant,
+    wire::RawFrame,
 };
 
 use super::{Node, lock};
@@ -29,9 +31,18 @@ pub struct Cell {
     id: SessionId,
     origin: SessionId,
     engine: Engine,
-    session: Mutex<Session>,
+    session: Mutex<Incoming>,
     outbox: Mutex<Outgoing>,
     application: LinkWaker,
+}
+
+#[derive(Debug)]
+struct Incoming {
+    session: Session,
+    /// Where its plain messages go. Forgotten soon after the last of them, since it holds on to somebody's cell.
+    way: Option<Way<Arc<Cell>>>,
+    /// Messages that went that way and are not in the node's counter yet.
+    relayed: u64,
 }
 
 #[derive(Debug)]
@@ -49,7 +60,7 @@ impl Cell {
             id: session.id(),
             origin: session.origin(),
             engine: session.engine().clone(),
-            session: Mutex::new(session),
+            session: Mutex::new(Incoming { session, way: None, relayed: 0 }),
             outbox: Mutex::new(Outgoing { outbox, link: None, woken: false }),
             application: LinkWaker::default(),
         })
@@ -70,7 +81,7 @@ impl Cell {
     /// Bytes that the session holds in all.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        lock(&self.session).held_bytes()
+        lock(&self.session).session.held_bytes()
     }
 
     // The server's application.
@@ -78,13 +89,13 @@ impl Cell {
     /// The next message of this session for the server's application.
     #[must_use]
     pub fn poll_message(&self) -> Option<Message> {
-        lock(&self.session).poll_message()
+        lock(&self.session).session.poll_message()
     }
 
     /// The next query of this session for the server's application; to be answered by [`Cell::reply`].
     #[must_use]
     pub fn poll_query(&self) -> Option<IncomingQuery> {
-        lock(&self.session).poll_query()
+        lock(&self.session).session.poll_query()
     }
 
     /// Answers a query. Ignored when nobody waits for it any more.
@@ -95,7 +106,7 @@ impl Cell {
     /// The next event of a blob that this session's client sends to the server's application.
     #[must_use]
     pub fn poll_blob_event(&self) -> Option<BlobEvent> {
-        lock(&self.session).poll_blob_event()
+        lock(&self.session).session.poll_blob_event()
     }
 
     /// Takes a blob that was offered. Ignored when it is over.
@@ -107,7 +118,7 @@ impl Cell {
     /// The next bytes of a blob that is taken as a stream.
     #[must_use]
     pub fn read_blob(&self, now: Instant, blob: BlobId) -> BlobRead {
-        let read = lock(&self.session).read_blob(now, blob);
+        let read = lock(&self.session).session.read_blob(now, blob);
         if matches!(read, BlobRead::Data(_)) {
             self.wake_link();
         }
@@ -123,7 +134,7 @@ impl Cell {
     /// Whether the session has ended: nothing more comes of it.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        lock(&self.session).state() == SessionState::Ended
+        lock(&self.session).session.state() == SessionState::Ended
     }
 
     /// Wakes the one that registered for the server's application once more, at the next occasion.
@@ -134,8 +145,8 @@ impl Cell {
     /// Wakes `waker`, of the link of this generation, when there is a message or query for the server's application. A
     /// link that was superseded does not take the place of the newer one.
     pub(super) fn register_application(&self, generation: Generation, waker: &Waker) {
-        let session = lock(&self.session);
-        if session.is_held_by(generation) {
+        let incoming = lock(&self.session);
+        if incoming.session.is_held_by(generation) {
             self.application.register(waker);
         }
     }
@@ -164,10 +175,13 @@ impl Cell {
         now: Instant,
         visit: impl FnOnce(&mut Session, &mut Outbox) -> R,
     ) -> R {
-        self.with_session(node, now, |session| {
+        self.with_incoming(node, now, |incoming| {
+            if incoming.relayed > 0 {
+                node.counters.relayed.add(std::mem::take(&mut incoming.relayed));
+            }
             self.outgoing(|outgoing| {
                 outgoing.woken = false;
-                visit(session, &mut outgoing.outbox)
+                visit(&mut incoming.session, &mut outgoing.outbox)
             })
         })
     }
@@ -179,28 +193,85 @@ impl Cell {
         now: Instant,
         visit: impl FnOnce(&mut Session) -> R,
     ) -> R {
-        let mut session = lock(&self.session);
-        let result = visit(&mut session);
-        let changes = self.settle(node, now, &mut session);
-        drop(session);
-        self.change(node, now, changes);
-        result
+        self.with_incoming(node, now, |incoming| visit(&mut incoming.session))
+    }
+
+    /// Hands frames of a link to the session, one after the other. Says why the link is to be closed, if it is.
+    pub(super) fn handle_frames(
+        self: &Arc<Self>,
+        node: &Node,
+        now: Instant,
+        generation: Generation,
+        frames: impl Iterator<Item = RawFrame>,
+    ) -> Option<CloseReason> {
+        self.with_incoming(node, now, |incoming| {
+            for frame in frames {
+                if let Some(message) = incoming.session.handle_repeat(now, generation, frame) {
+                    self.repeat(node, now, incoming, message);
+                }
+            }
+            incoming.session.poll_close(generation)
+        })
+    }
+
+    /// Time has passed for the link of this session, or for the session without one.
+    pub(super) fn handle_timeout(self: &Arc<Self>, node: &Node, now: Instant) {
+        self.with(node, now, |session, outbox| session.handle_timeout(now, outbox));
+        self.forget_way();
     }
 
     /// Gives the memory of an idle session back.
     pub(super) fn rest(&self) {
-        let mut session = lock(&self.session);
-        self.visit(|outbox| session.rest(outbox));
+        self.forget_way();
+        let mut incoming = lock(&self.session);
+        self.visit(|outbox| incoming.session.rest(outbox));
+    }
+
+    /// Lets go of whoever the last message went to.
+    pub(super) fn forget_way(&self) {
+        let way = lock(&self.session).way.take();
+        // It may be the last to hold a cell: what goes with that is nobody's business under this lock.
+        drop(way);
+    }
+
+    /// Brings a message to where the last one went.
+    fn repeat(self: &Arc<Self>, node: &Node, now: Instant, incoming: &mut Incoming, message: Repeat) {
+        let way = match &mut incoming.way {
+            Some(way) if way.is_for(&message, &node.edition) => way,
+            way => match node.hub().way(&message) {
+                Some(found) => way.insert(found),
+                None => return incoming.session.relay(message),
+            },
+        };
+        let party = self.party(self, incoming.session.rights());
+        match way.carry(now, &party, &message, &Outboxes(node)) {
+            Ok(()) => incoming.relayed += 1,
+            Err(failure) => {
+                let event = node.hub().refused(&party, message, failure, &Outboxes(node));
+                hear(node, &mut incoming.session, event);
+            }
+        }
+    }
+
+    fn with_incoming<R>(self: &Arc<Self>, node: &Node, now: Instant, visit: impl FnOnce(&mut Incoming) -> R) -> R {
+        let mut incoming = lock(&self.session);
+        let result = visit(&mut incoming);
+        let changes = self.settle(node, now, &mut incoming.session);
+        drop(incoming);
+        if !changes.is_empty() {
+            self.change(node, now, changes);
+        }
+        result
     }
 
     /// Runs `visit` on the session alone, for what the hub need not hear of.
     pub(super) fn look<R>(&self, visit: impl FnOnce(&mut Session) -> R) -> R {
-        visit(&mut lock(&self.session))
+        visit(&mut lock(&self.session).session)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let session = lock(&self.session);
-        self.visit(|outbox| session.poll_timeout(outbox)).map(|(at, _)| at)
+        let incoming = lock(&self.session);
+        self.visit(|outbox| incoming.session.poll_timeout(outbox)).map(|(at, _)| at)
     }
 
     /// Runs `visit` on the outbox alone, and wakes the link if something came in.
@@ -247,10 +318,9 @@ impl Cell {
             let hub = node.hub();
             let mut next = Some(first);
             while let Some(command) = next {
-                let event = self.carry_out(node, &hub, now, session.rights(), command);
-                if let Some(event) = event {
-                    session.handle_hub(event);
-                }
+                let party = self.party(self, session.rights());
+                let event = hub.carry_out(now, &party, command, &Outboxes(node));
+                hear(node, session, event);
                 next = session.poll_hub();
             }
         }
@@ -258,21 +328,6 @@ impl Cell {
             self.application.wake();
         }
         std::iter::from_fn(|| session.poll_change()).collect()
-    }
-
-    fn carry_out(
-        self: &Arc<Self>,
-        node: &Node,
-        hub: &esf_proto::hub::Hub<Arc<Self>>,
-        now: Instant,
-        rights: Rights,
-        command: HubCommand,
-    ) -> Option<HubEvent> {
-        let event = hub.carry_out(now, &self.party(self, rights), command, &Outboxes(node))?;
-        if let HubEvent::TransmitFailed { frame, failure } = &event {
-            node.transmit_failed(frame, *failure);
-        }
-        Some(event)
     }
 
     fn change(self: &Arc<Self>, node: &Node, now: Instant, changes: Vec<HubChange>) {
@@ -285,6 +340,15 @@ impl Cell {
             self.application.wake();
         }
     }
+}
+
+/// What the hub said to a session, which the server's application may want to know too.
+fn hear(node: &Node, session: &mut Session, event: Option<HubEvent>) {
+    let Some(event) = event else { return };
+    if let HubEvent::TransmitFailed { frame, failure } = &event {
+        node.transmit_failed(frame, *failure);
+    }
+    session.handle_hub(event);
 }
 
 /// The hub's way to an outbox of this node.

@@ -152,16 +152,10 @@ impl Conn {
         let Self { node, link, held, .. } = self;
         if let Some(Held { cell, generation }) = held {
             // One lock for all frames that came together.
-            let close = cell.with_session(node, now, |session| {
-                for message in messages {
-                    for frame in Frames::new(message, link.max_frame()) {
-                        if let Some(frame) = link.handle_frame(now, frame) {
-                            session.handle_frame(now, *generation, frame);
-                        }
-                    }
-                }
-                session.poll_close(*generation)
-            });
+            let max_frame = link.max_frame();
+            let frames = messages.flat_map(|message| Frames::new(message, max_frame));
+            let frames = frames.filter_map(|frame| link.handle_frame(now, frame));
+            let close = cell.handle_frames(node, now, *generation, frames);
             if let Some(reason) = close {
                 link.close(reason);
             }
@@ -306,6 +300,7 @@ impl Conn {
     fn let_go(&mut self, now: Instant) {
         let Some(reason) = self.link.poll_left() else { return };
         let Some(Held { cell, generation }) = self.held.take() else { return };
+        cell.forget_way();
         cell.with(&self.node, now, |session, outbox| {
             if reason.ends_session() && session.is_held_by(generation) {
                 session.end(now, reason, outbox);
@@ -495,7 +490,7 @@ impl Endpoint for Conn {
         self.link.handle_timeout(now);
         self.check_probe(now);
         if let Some(Held { cell, .. }) = &self.held {
-            cell.with(&self.node, now, |session, outbox| session.handle_timeout(now, outbox));
+            cell.handle_timeout(&self.node, now);
         }
         self.settle(now);
     }

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::Hub,
+    hub::{Edition, Hub},
     ids::{Engine, InstanceId, LinkId, Source, To, UserId},
     login::Rights,
     server::{Config, Counters, HubChange, LoginClaim},
@@ -134,6 +134,7 @@ pub struct Node {
     counters: Arc<Counters>,
     global: Arc<Budget>,
     hub: RwLock<Hub<Arc<Cell>>>,
+    edition: Edition,
     desk: OwnEnd,
     instance: InstanceId,
     secrets: Mutex<Box<dyn FnMut() -> [u8; 16] + Send>>,
@@ -159,10 +160,12 @@ impl Node {
         let config = Arc::new(config);
         let counters = Arc::new(Counters::default());
         let global = Arc::new(Budget::new(config.global_budget));
+        let hub = Hub::new(&config, &counters, inputs.instance, inputs.keys);
         Arc::new(Self {
             desk: OwnEnd::new(&config, &counters, &global, inputs.instance),
             global,
-            hub: RwLock::new(Hub::new(&config, &counters, inputs.instance, inputs.keys)),
+            edition: hub.edition().clone(),
+            hub: RwLock::new(hub),
             config,
             counters,
             instance: inputs.instance,

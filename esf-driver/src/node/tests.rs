@@ -39,12 +39,16 @@ fn engine(name: &str) -> Engine {
 }
 
 fn login(name: &str, attempt: u32, resume: Option<Resume>) -> Bytes {
+    login_on(DeviceKind::PHONE, name, attempt, resume)
+}
+
+fn login_on(device: DeviceKind, name: &str, attempt: u32, resume: Option<Resume>) -> Bytes {
     let login = Login {
         instance: InstanceId(7),
         attempt,
         interactive: resume.is_none(),
         takes_messages: true,
-        device: DeviceKind::PHONE,
+        device,
         heartbeat_ms: 5_000,
         login_number: 0,
         user: name,
@@ -60,6 +64,27 @@ fn plain(from: &Engine, to: &str, flags: Flags) -> Bytes {
     let to = Address::Device { user: to, device: DeviceKind::PHONE };
     let frame = Frame::Send { envelope: Envelope::new(to, Address::of_engine(from), 3), info_type: 9, body: b"hello" };
     frame.to_bytes(Header { flags, ..Header::default() }).expect("a send")
+}
+
+/// A message to all devices of a user, whose sender wants to know if it comes to nothing.
+fn to_user(from: &str, to: &str, id: u64) -> Bytes {
+    let from = engine(from);
+    let envelope = Envelope::new(Address::User { user: to }, Address::of_engine(&from), id);
+    let frame = Frame::Send { envelope, info_type: 9, body: b"hello" };
+    frame.to_bytes(Header::flags(Flags::TELL)).expect("a send")
+}
+
+/// The numbers of the messages, and of the failures, that a link hands out.
+fn numbers(conn: &mut Conn) -> (Vec<u64>, Vec<(u64, Failure)>) {
+    let (mut messages, mut failures) = (Vec::new(), Vec::new());
+    for frame in sent(conn) {
+        match frame.decode() {
+            Ok(Frame::Send { envelope, .. }) => messages.push(envelope.id),
+            Ok(Frame::Failure { envelope, code, .. }) => failures.push((envelope.id, code)),
+            _ => {}
+        }
+    }
+    (messages, failures)
 }
 
 fn judge(conn: &mut Conn, rights: Rights) {
@@ -171,4 +196,86 @@ fn a_resumed_session_may_do_what_its_newer_login_may() {
     assert_eq!(lock(&node.links).len(), 2);
     drop(first);
     assert_eq!((node.links(), node.online()), (1, 1), "the end of the older link changes nothing");
+}
+
+#[test]
+fn messages_follow_whoever_comes_and_goes() {
+    let node = node();
+    let (mut anna, mut ben) = (join(&node, "anna"), join(&node, "ben"));
+    let mut next = 0;
+    let mut say = |ben: &mut Conn| {
+        for _ in 0..3 {
+            next += 1;
+            ben.handle_message(NOW, to_user("ben", "anna", next));
+        }
+    };
+    say(&mut ben);
+    assert_eq!(numbers(&mut anna).0, [1, 2, 3]);
+    // A second device, from the next message on.
+    let mut browser = Conn::accept(&node, NOW);
+    browser.handle_message(NOW, login_on(DeviceKind::BROWSER, "anna", 1, None));
+    judge(&mut browser, Rights::NONE);
+    say(&mut ben);
+    assert_eq!((numbers(&mut anna).0, numbers(&mut browser).0), (vec![4, 5, 6], vec![4, 5, 6]));
+    // The first leaves for good.
+    anna.handle_closed(NOW, Some(CloseReason::LoggedOff.websocket_code()));
+    sent(&mut ben);
+    say(&mut ben);
+    assert_eq!((numbers(&mut anna).0, numbers(&mut browser).0), (vec![], vec![7, 8, 9]));
+    assert_eq!(numbers(&mut ben).1, []);
+    // Nobody is left.
+    browser.handle_closed(NOW, Some(CloseReason::LoggedOff.websocket_code()));
+    sent(&mut ben);
+    say(&mut ben);
+    assert_eq!(numbers(&mut ben).1, [(10, Failure::Offline), (11, Failure::Offline), (12, Failure::Offline)]);
+    // Somebody is there again.
+    let mut anna = join(&node, "anna2");
+    let mut again = Conn::accept(&node, NOW);
+    again.handle_message(NOW, login("anna", 2, None));
+    judge(&mut again, Rights::NONE);
+    say(&mut ben);
+    ben.handle_message(NOW, to_user("ben", "anna2", 16));
+    ben.handle_message(NOW, to_user("ben", "anna2", 17));
+    assert_eq!((numbers(&mut again).0, numbers(&mut anna).0), (vec![13, 14, 15], vec![16, 17]));
+    sent(&mut ben);
+    assert_eq!(node.counters().relayed.get(), 3 + 3 + 3 + 3 + 2, "the copies for two devices count once");
+}
+
+#[test]
+fn a_message_that_finds_no_room_is_told_also_on_the_way_of_the_last_one() {
+    let node = node();
+    let (anna, mut ben) = (join(&node, "anna"), join(&node, "ben"));
+    let from = engine("ben");
+    let envelope = Envelope::new(Address::User { user: "anna" }, Address::of_engine(&from), 5);
+    let large = Frame::Send { envelope, info_type: 9, body: &vec![7; 300 << 10] };
+    let large = large.to_bytes(Header::flags(Flags::TELL)).expect("a send");
+    while node.poll_event().is_some() {}
+    for _ in 0..8 {
+        ben.handle_message(NOW, large.clone());
+    }
+    // Half of 2 MiB is one sender's.
+    assert_eq!(numbers(&mut ben).1, [(5, Failure::Busy); 5]);
+    let events = std::iter::from_fn(|| node.poll_event());
+    let busy = |event: &ServerEvent| matches!(event, ServerEvent::TransmitFailed { failure: Failure::Busy, .. });
+    assert_eq!(events.filter(busy).count(), 5);
+    assert_eq!((node.counters().busy.get(), node.counters().relayed.get()), (5, 3));
+    drop(anna);
+}
+
+#[test]
+fn a_sender_does_not_hold_on_to_whoever_it_wrote_to() {
+    let node = node();
+    let (anna, mut ben) = (join(&node, "anna"), join(&node, "ben"));
+    let cell = Arc::downgrade(anna.cell().expect("a session"));
+    let held = cell.strong_count();
+    for how in 0..2 {
+        ben.handle_message(NOW, to_user("ben", "anna", 1));
+        ben.handle_message(NOW, to_user("ben", "anna", 2));
+        assert_eq!(cell.strong_count(), held + 1);
+        match how {
+            0 => ben.handle_timeout(NOW + Duration::from_millis(100)),
+            _ => ben.handle_closed(NOW, None),
+        }
+        assert_eq!(cell.strong_count(), held, "{how}");
+    }
 }

@@ -161,6 +161,7 @@ impl<H: Clone> Hub<H> {
         let entry = self.entry(claim, number);
         let (session, origin) = (entry.session, entry.origin);
         let handle = make(entry);
+        self.edition.change();
         let mut replaced = Vec::new();
         let person = self.person(&engine.user);
         person.devices.retain(|login| {

@@ -8,6 +8,7 @@ mod memory;
 mod relay;
 mod requests;
 mod streams;
+mod way;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +25,7 @@ pub use login::{Entry, Place, Stage};
 use memory::{Left, Memory};
 use relay::{Passing, Targets};
 pub(crate) use streams::BlobSender;
+pub use way::{Edition, Way};
 
 use crate::{
     close::CloseReason,
@@ -104,6 +106,7 @@ pub struct Hub<H> {
     counters: Arc<Counters>,
     server: InstanceId,
     people: HashMap<UserId, Person<H>, SipKeys>,
+    edition: Edition,
     /// The names of who takes messages, in order, for paged lists.
     online: BTreeSet<UserId>,
     memory: Memory,
@@ -149,6 +152,7 @@ impl<H: Clone> Hub<H> {
             counters: counters.clone(),
             server,
             people: HashMap::with_hasher(SipKeys(keys.0, keys.1)),
+            edition: Edition::default(),
             online: BTreeSet::new(),
             memory: Memory::default(),
             windows: BTreeMap::new(),
@@ -215,6 +219,7 @@ impl<H: Clone> Hub<H> {
         let pushed_out = reason == CloseReason::PushedOut;
         let left = Left { origin: party.origin, attempt, pushed_out, dedupe };
         self.memory.remember(now, party.engine, left, &self.config);
+        self.edition.change();
         let Some(person) = self.people.get_mut(&*party.engine.user) else { return };
         let mut window = None;
         for logins in [&mut person.devices, &mut person.commands] {

@@ -6,7 +6,7 @@ use super::{Hub, Login, Party, Reach, Sender, Whose, streams::SlowReceiver};
 use crate::{
     failure::Failure,
     ids::{DeviceKind, InstanceId, Source, UserId},
-    server::{Copies, HubCommand, HubEvent, Open, SERVER, Session},
+    server::{Copies, HubCommand, HubEvent, Open, Repeat, SERVER, Session},
     session::inbound::{IncomingQuery, QueryToken},
     time::{Instant, UnixMillis},
     wire::{Address, Flags, Frame, Kind, Method, RawFrame, Route},
@@ -70,9 +70,7 @@ impl<H: Clone> Hub<H> {
             }
             HubCommand::Relay { frame, route } => {
                 let failure = self.relay(now, &party.sender(), &frame, &route, reach).err()?;
-                // A volatile message that found a queue busy is counted there, and that is all (ESF-326).
-                let dropped = frame.is_volatile() && failure == Failure::Busy;
-                (!dropped).then_some(HubEvent::TransmitFailed { frame, failure })
+                failed(frame, failure)
             }
             HubCommand::Echo(frame) => {
                 self.echo(now, &party.sender(), &frame, reach);
@@ -98,6 +96,20 @@ impl<H: Clone> Hub<H> {
                 None
             }
         }
+    }
+
+    /// A plain message that a [`Way`](super::Way) did not bring anywhere: tells its sender if that wants to know.
+    pub fn refused(
+        &self,
+        party: &Party<'_, H>,
+        message: Repeat,
+        failure: Failure,
+        reach: &impl Reach<H>,
+    ) -> Option<HubEvent> {
+        let Repeat { frame, route, .. } = message;
+        let passing = Passing { frame: &frame, kind: Kind::Send, to: frame.address(&route)?, id: route.id };
+        self.refuse(&party.sender(), &passing, failure, reach);
+        failed(frame, failure)
     }
 
     /// Sends a frame of the server itself. What its application asks is answered in the server's own outbox.
@@ -385,6 +397,13 @@ impl<H: Clone> Hub<H> {
     fn deadline(&self, now: Instant, ttl_ms: u32) -> Instant {
         now + core::time::Duration::from_millis(ttl_ms.into()).min(self.config.max_ttl)
     }
+}
+
+/// What is to be heard of a plain message that went nowhere.
+fn failed(frame: RawFrame, failure: Failure) -> Option<HubEvent> {
+    // A volatile message that found a queue busy is counted there, and that is all (ESF-326).
+    let dropped = frame.is_volatile() && failure == Failure::Busy;
+    (!dropped).then_some(HubEvent::TransmitFailed { frame, failure })
 }
 
 impl<H> Login<H> {

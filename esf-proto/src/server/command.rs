@@ -17,6 +17,16 @@ use crate::{
 /// The server itself as an end of a conversation; no session has this id.
 pub const SERVER: SessionId = SessionId(0);
 
+/// A plain message to whom the last one of its session went. Its addresses are those of the last one, byte for byte.
+#[derive(Debug)]
+pub struct Repeat {
+    /// The message.
+    pub frame: RawFrame,
+    pub(crate) route: Route,
+    /// Counts the addresses that the session wrote to.
+    pub(crate) turn: u32,
+}
+
 /// What a session wants of the hub now. Carried out with shared access, under the session's own lock, so that checking
 /// the generation, counting a frame and handing on its effect are one step.
 #[derive(Debug)]

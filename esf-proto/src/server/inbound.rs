@@ -21,10 +21,6 @@ const MESSAGE_COST: usize = 128;
 impl Session {
     /// A routed frame: a wrong `from` closes the link, whatever the kind (ESF-501).
     pub(super) fn routed(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
-        if let Some(route) = self.known_route(&frame) {
-            self.commands.push_back(HubCommand::Relay { frame, route });
-            return Ok(());
-        }
         let decoded = match frame.decode() {
             Ok(decoded) => decoded,
             Err(error) if error.is_skippable() => return self.refuse_unknown(&frame),
@@ -76,14 +72,16 @@ impl Session {
 
     /// The route of a message to whom the last one went, if the rest of it can be nothing but sound: a body may be any
     /// bytes.
-    fn known_route(&self, frame: &RawFrame) -> Option<Route> {
-        let fields = match frame.kind()? {
-            Kind::Send => 4,
-            Kind::Certain => 8,
+    pub(super) fn known_route(&self, frame: &RawFrame) -> Option<(Route, u32)> {
+        const SEND: u8 = Kind::Send as u8;
+        const CERTAIN: u8 = Kind::Certain as u8;
+        let fields = match frame.kind_byte() {
+            SEND => 4,
+            CERTAIN => 8,
             _ => return None,
         };
         let (route, rest) = self.last_route.of(frame.payload())?;
-        (rest.len() >= fields).then_some(route)
+        (rest.len() >= fields).then_some((route, self.last_route.turn()))
     }
 
     fn certain_to_server(&mut self, frame: &RawFrame, id: u64, ttl_ms: u32, info_type: u32, body: &[u8]) {

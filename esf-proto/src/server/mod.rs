@@ -23,7 +23,7 @@ pub(crate) mod testing;
 mod transitions;
 mod waiting;
 
-pub use command::{HubChange, HubCommand, HubEvent, SERVER};
+pub use command::{HubChange, HubCommand, HubEvent, Repeat, SERVER};
 pub use config::{Config, Relogin};
 pub use counters::{Counter, Counters};
 pub use desk::{Desk, DeskEvent};

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     Config, Counters, Generation, LoginClaim, Outbox,
-    command::{HubChange, HubCommand, HubEvent},
+    command::{HubChange, HubCommand, HubEvent, Repeat},
     control::Control,
     counters::Cause,
     transitions::{SessionState, check_session},
@@ -395,10 +395,19 @@ impl Session {
 
     /// A frame came on the link of this generation. A fenced link's frames change nothing.
     pub fn handle_frame(&mut self, now: Instant, generation: Generation, frame: RawFrame) {
+        if let Some(message) = self.handle_repeat(now, generation, frame) {
+            self.relay(message);
+        }
+    }
+
+    /// The same for a caller that knows a [`Way`](crate::hub::Way): gives a plain message back that goes to whom the
+    /// last one went, if nothing waits for the hub before it. It goes that way now, or to [`Session::relay`].
+    #[must_use]
+    pub fn handle_repeat(&mut self, now: Instant, generation: Generation, frame: RawFrame) -> Option<Repeat> {
         let now = self.clock(now);
         if !self.is_held_by(generation) || self.close.is_some() {
             self.counters.fenced.add(1);
-            return;
+            return None;
         }
         // The client has its welcome, so it will not ask with the older secret again.
         self.old_secret = None;
@@ -410,9 +419,21 @@ impl Session {
                 self.hop.take(now, frame.len());
             }
         }
-        if let Err(reason) = self.effect(frame) {
+        if let Some((route, turn)) = self.known_route(&frame) {
+            if self.commands.is_empty() && frame.kind_byte() == Kind::Send as u8 {
+                return Some(Repeat { frame, route, turn });
+            }
+            self.commands.push_back(HubCommand::Relay { frame, route });
+        } else if let Err(reason) = self.effect(frame) {
             self.close = Some(reason);
         }
+        None
+    }
+
+    /// Has the hub find out where a message goes.
+    pub fn relay(&mut self, message: Repeat) {
+        let Repeat { frame, route, .. } = message;
+        self.commands.push_back(HubCommand::Relay { frame, route });
     }
 
     /// What the hub says in answer to a command of this session.

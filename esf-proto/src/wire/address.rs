@@ -1,6 +1,6 @@
 //! Addresses, and the envelope that opens every routed frame.
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::{
     DecodeError, EncodeError, Kind,
@@ -98,7 +98,8 @@ impl<'a> Address<'a> {
         })
     }
 
-    fn write(&self, sink: &mut impl Sink) -> Result<(), EncodeError> {
+    #[inline]
+    pub(super) fn write(&self, sink: &mut impl Sink) -> Result<(), EncodeError> {
         match *self {
             Self::Server { instance } => {
                 sink.u8(SERVER);
@@ -228,15 +229,16 @@ impl Route {
 /// then there is nothing to read or to check but the id.
 #[derive(Debug, Default)]
 pub(crate) struct LastRoute {
-    addresses: Box<[u8]>,
+    addresses: Vec<u8>,
     route: Option<Route>,
+    turn: u32,
 }
 
 impl LastRoute {
     /// The route of a frame whose payload starts with the same addresses, and what stands behind its envelope.
     pub(crate) fn of<'a>(&self, payload: &'a [u8]) -> Option<(Route, &'a [u8])> {
         let route = self.route?;
-        let behind = payload.strip_prefix(&*self.addresses)?;
+        let behind = payload.strip_prefix(self.addresses.as_slice())?;
         let (id, rest) = behind.split_first_chunk()?;
         Some((Route { id: u64::from_le_bytes(*id), ..route }, rest))
     }
@@ -246,9 +248,16 @@ impl LastRoute {
         let mut len = Measure(0);
         let measured = envelope.to.write(&mut len).and_then(|()| envelope.from.write(&mut len));
         if let (Ok(()), Some(addresses)) = (measured, payload.get(..len.0)) {
-            self.addresses = addresses.into();
+            self.addresses.clear();
+            self.addresses.extend_from_slice(addresses);
             self.route = Some(Route::of(envelope));
+            self.turn = self.turn.wrapping_add(1);
         }
+    }
+
+    /// Counts the addresses that were kept.
+    pub(crate) const fn turn(&self) -> u32 {
+        self.turn
     }
 }
 
