@@ -31,6 +31,7 @@ mod tests;
 
 #[cfg(feature = "async")]
 pub use self::builder::ClientBuilder;
+pub(crate) use self::builder::Plan;
 use self::core::Shared;
 pub use self::{
     builder::ConnectError,

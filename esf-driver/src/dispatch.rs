@@ -83,7 +83,7 @@ pub(crate) struct Dispatch<I> {
     state: Mutex<State>,
     /// Apart from the rest, since an offer asks the handler meanwhile.
     blobs: Mutex<Blobs>,
-    waits: [AtomicBool; 2],
+    waits: [AtomicBool; 3],
 }
 
 #[derive(Default)]
@@ -275,6 +275,7 @@ impl<I: Inbox> Visitor for Dispatch<I> {
         match kind {
             Kind::Messages => &self.waits[0],
             Kind::Queries => &self.waits[1],
+            Kind::Blobs => &self.waits[2],
         }
     }
 }

@@ -62,7 +62,7 @@
 
 pub mod admission;
 pub mod blob;
-mod buffered;
+pub mod blocking;
 pub mod client;
 pub mod endpoint;
 pub mod handler;
@@ -78,11 +78,13 @@ pub mod tasks;
 pub mod tcp;
 pub mod url;
 
+mod buffered;
 mod completion;
 mod dispatch;
 mod events;
 mod notify;
 mod random;
+mod shared;
 
 #[cfg(feature = "async")]
 mod bridge;

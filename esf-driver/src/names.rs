@@ -1,32 +1,13 @@
-//! The names that every adapter with `async` has: it re-exports all of them, so that they are the same everywhere.
+//! The names that every adapter with `async` has: it re-exports all of them, so that they are the same everywhere. Those
+//! of [`blocking::names`](crate::blocking::names) are the same names for the same things.
 
-pub use bytes::Bytes;
-pub use esf_proto::{
-    client::State,
-    close::CloseReason,
-    failure::Failure,
-    ids::{DeviceKind, Engine, InstanceId, MessageId, Source, To, UserId},
-    login::{CredentialKind, LoginCode, Mode, Rights},
-    server::Config as ServerConfig,
-    time::UnixMillis,
-};
+#[doc(inline)]
+pub use crate::shared::*;
 
 pub use crate::{
-    admission::{Admission, Limits, Network, NetworkError},
-    blob::{
-        BlobChoice, BlobError, BlobOffer, BlobOptions, BlobProgress, BlobReader, BlobSeeker, BlobSource, BlobStream,
-        MAX_BLOB_NAME, SendingBlob,
-    },
-    client::{
-        CallError, Client, ClientBuilder, ClientStats, CloseInfo, Config, ConfigError, ConnectError, Credential,
-        Cursor, Device, Ended, Event, Events, MessageOptions, OnlinePage, OnlineUser, Policy, PreQuery, Retry,
-        SendError, SendOptions, WeakClient,
-    },
-    handler::{Context, Handler, HandlerFailed, Handlers},
-    http::{ForwardedHeader, Origins},
+    blob::{BlobReader, BlobSeeker, BlobSource, BlobStream, SendingBlob},
+    client::{Client, ClientBuilder, Events, WeakClient},
+    handler::{Handler, Handlers},
     runtime::BoxStream,
-    server::{
-        Accepted, Authenticator, Decision, Lagged, LoginClaim, LoginRequest, Relogin, SHUT_DOWN_GRACE, Server,
-        ServerBuilder, ServerEvent, ServerEvents, ServerStats,
-    },
+    server::{Authenticator, Server, ServerBuilder, ServerEvents},
 };

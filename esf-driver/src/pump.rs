@@ -222,6 +222,12 @@ impl<E: Endpoint> LinkPump<E> {
         self.link.socket.stream_mut().lend(buffer)
     }
 
+    /// Whether [`poll_bytes`](Self::poll_bytes) would give some.
+    #[must_use]
+    pub fn has_bytes(&mut self) -> bool {
+        self.link.socket.stream_mut().has_bytes()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

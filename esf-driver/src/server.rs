@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
@@ -56,7 +56,7 @@ use crate::{
     events::{EventQueue, Next},
     node::Node,
     notify::{Notify, Worker},
-    tasks::{Alarm, Tasks, catch_panic, within},
+    tasks::{Tasks, catch_panic, within},
 };
 
 /// How long a shutdown takes at most, unless the caller says otherwise.
@@ -93,6 +93,8 @@ struct Shared {
     authenticator: Arc<dyn AnyAuthenticator>,
     pre_query: Option<PreQueryHandler>,
     handling: Arc<Handling>,
+    /// Logins and queries before login that the application decides about at the same time.
+    decisions: usize,
     coalesce: bool,
     state: State,
 }
@@ -120,10 +122,10 @@ struct State {
 /// Does what no link does: ends sessions whose clients did not come back, passes on events and outcomes.
 ///
 /// When it is dropped, everybody is told that nobody keeps house any more.
-struct Housekeeper(Arc<Shared>);
+pub(crate) struct Housekeeper(Arc<Shared>);
 
 /// When there is more to do.
-enum Keeping {
+pub(crate) enum Keeping {
     /// When it is woken, or at this instant.
     Wait(Option<Instant>),
     /// Never: the server is over.
@@ -131,7 +133,7 @@ enum Keeping {
 }
 
 impl Housekeeper {
-    fn register(&self, waker: &Waker) {
+    pub(crate) fn register(&self, waker: &Waker) {
         let Shared { node, state, .. } = &*self.0;
         state.housekeeper.register(waker);
         node.register(waker);
@@ -139,7 +141,7 @@ impl Housekeeper {
         node.register_outcomes(waker);
     }
 
-    fn next(&self) -> Keeping {
+    pub(crate) fn next(&self) -> Keeping {
         let Shared { node, state, runtime, .. } = &*self.0;
         let now = runtime.now();
         if node.poll_timeout().is_some_and(|at| at <= now) {
@@ -155,10 +157,38 @@ impl Housekeeper {
     }
 }
 
+#[cfg(feature = "async")]
+impl Housekeeper {
+    /// Does it as a task, until the server is over.
+    async fn keep_house(self) {
+        let mut alarm = crate::tasks::Alarm::new(&*self.0.runtime);
+        std::future::poll_fn(|cx| {
+            loop {
+                self.register(cx.waker());
+                let Keeping::Wait(at) = self.next() else { return std::task::Poll::Ready(()) };
+                if alarm.poll(cx, self.0.runtime.now(), at).is_pending() {
+                    return std::task::Poll::Pending;
+                }
+            }
+        })
+        .await;
+    }
+}
+
 impl Drop for Housekeeper {
     fn drop(&mut self) {
         self.0.state.events.end();
         self.0.state.calls.end();
+    }
+}
+
+/// A listener of a server, which is gone when this is.
+pub(crate) struct Listening(Arc<Shared>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.state.listening.fetch_sub(1, Ordering::SeqCst);
+        self.0.state.changed.notify();
     }
 }
 
@@ -189,22 +219,53 @@ impl Server {
     ///
     /// Dropping the future leaves the server where it is: no more connections are taken.
     pub async fn shut_down(&self, grace: Duration) {
-        let Shared { node, runtime, state, .. } = &*self.0;
+        let Shared { node, runtime, .. } = &*self.0;
         let end = runtime.now() + grace;
-        state.stopping.store(true, Ordering::SeqCst);
-        state.changed.notify();
+        self.stop();
         node.drain(RETRY_AFTER);
         self.0.wait_empty(grace.saturating_sub(CLOSING_SHARE.min(grace / 2))).await;
         node.close();
         self.0.wait_empty(end.since(runtime.now())).await;
-        let silent = state.changed.until(|| state.listening.load(Ordering::SeqCst) == 0);
+        let silent = self.0.state.changed.until(|| self.0.state.listening.load(Ordering::SeqCst) == 0);
         // They were told at the beginning and have nothing else to wait for.
         let _ = within(&*self.0.runtime, CLOSING_SHARE, silent).await;
+        self.cut_off();
+    }
+
+    /// Takes no more connections.
+    pub(crate) fn stop(&self) {
+        self.0.state.stopping.store(true, Ordering::SeqCst);
+        self.0.state.changed.notify();
+    }
+
+    /// Drops whoever is left: the server is over.
+    pub(crate) fn cut_off(&self) {
+        let Shared { node, state, .. } = &*self.0;
+        self.stop();
         state.cut_off.store(true, Ordering::SeqCst);
-        // Once more, so that every link that is left looks.
+        // So that every link that is left looks.
         node.close();
         state.ended.store(true, Ordering::SeqCst);
         state.housekeeper.wake();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.is_stopping()
+    }
+
+    pub(crate) fn coalesces(&self) -> bool {
+        self.0.coalesce
+    }
+
+    pub(crate) fn tasks(&self) -> Arc<dyn Tasks> {
+        self.0.runtime.clone()
+    }
+
+    /// It listens there, until what this returns is dropped.
+    pub(crate) fn listens_on(&self, address: SocketAddr) -> Listening {
+        lock(&self.0.state.addresses).push(address);
+        self.0.state.listening.fetch_add(1, Ordering::SeqCst);
+        Listening(self.0.clone())
     }
 
     /// Ends every login of a user.
@@ -300,29 +361,13 @@ impl Shared {
         let _ = within(&*self.runtime, limit, empty).await;
     }
 
-    /// What no link does, as a task.
-    async fn keep_house(self: Arc<Self>) {
-        let housekeeper = Housekeeper(self);
-        let mut alarm = Alarm::new(&*housekeeper.0.runtime);
-        std::future::poll_fn(|cx| {
-            loop {
-                housekeeper.register(cx.waker());
-                let Keeping::Wait(at) = housekeeper.next() else { return Poll::Ready(()) };
-                if alarm.poll(cx, housekeeper.0.runtime.now(), at).is_pending() {
-                    return Poll::Pending;
-                }
-            }
-        })
-        .await;
-    }
-
     /// Asks the application about a login, or passes it a query before login.
     fn ask_application(self: &Arc<Self>, client: Client, request: AppRequest, answer: Teller<AppResponse>) {
         if let Some(retry_after) = self.asks_too_often(self.runtime.now(), client, &request) {
             answer.tell(AppResponse::TooOften { retry_after });
             return;
         }
-        if self.state.decisions.fetch_add(1, Ordering::SeqCst) >= DECISIONS {
+        if self.state.decisions.fetch_add(1, Ordering::SeqCst) >= self.decisions {
             self.state.decisions.fetch_sub(1, Ordering::SeqCst);
             self.state.counters.logins_put_off.fetch_add(1, Ordering::Relaxed);
             answer.tell(match request {

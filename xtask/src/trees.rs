@@ -10,7 +10,13 @@ use crate::workspace::{Workspace, cargo};
 use crate::{End, Problem};
 
 /// A package, and the crates that are in none of its dependencies on any platform.
-const WITHOUT: &[(&str, &[&str])] = &[("esf-smol", &["tokio"])];
+const WITHOUT: &[(&str, &[&str])] = &[
+    ("esf-smol", &["tokio"]),
+    (
+        "esf-sync",
+        &["tokio", "smol", "async-io", "async-std", "async-executor", "futures-executor", "futures-util", "futures-io"],
+    ),
+];
 
 pub(crate) fn check(workspace: &Workspace) -> Result<End, Problem> {
     let mut end = End::Done;

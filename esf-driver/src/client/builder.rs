@@ -88,8 +88,8 @@ pub(crate) struct Plan {
     pub(crate) handler: MakeHandler,
     pub(crate) origin: Option<String>,
     pub(crate) coalesce: bool,
-    /// Sources and queries that are handled at the same time.
-    pub(crate) gates: (usize, usize),
+    /// What of it is handled at the same time.
+    pub(crate) gates: Gates,
 }
 
 #[cfg(feature = "async")]
@@ -182,7 +182,7 @@ impl Plan {
             handler: Box::new(|_| Arc::new(())),
             origin: None,
             coalesce: false,
-            gates: (SOURCES, QUERIES),
+            gates: Gates::new(SOURCES, QUERIES),
         }
     }
 
@@ -195,13 +195,14 @@ impl Plan {
         }
         let (instance, jitter) = random::u64().zip(random::u64()).ok_or(ConnectError::Random)?;
         let seed = Seed { instance: InstanceId(instance), jitter };
+        let connect_timeout = self.config.connect_timeout;
         let session = Session::new(self.config, seed, self.tasks.now());
         let mut shared = None;
         let handle = Arc::new_cyclic(|weak| {
             let handling = Arc::new(Handling {
                 handler: (self.handler)(WeakClient(weak.clone())),
                 runtime: self.tasks.clone(),
-                gates: Gates::new(self.gates.0, self.gates.1),
+                gates: self.gates,
                 limit: HANDLER_LIMIT,
                 counters: HandlerCounters::default(),
             });
@@ -209,7 +210,7 @@ impl Plan {
         });
         let shared = handle.shared.clone();
         let dispatch = Dispatch::new(Post(shared.clone()), shared.handling.clone());
-        Ok((Client(handle), Dialer::new(shared, dispatch, url, self.origin, self.coalesce)))
+        Ok((Client(handle), Dialer::new(shared, dispatch, url, self.origin, self.coalesce, connect_timeout)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, atomic::Ordering},
     task::Waker,
+    time::Duration,
 };
 
 use esf_proto::{client::Action, close::CloseReason, ids::LinkId, time::Instant, wire::SUBPROTOCOL};
@@ -28,6 +29,7 @@ pub struct Dialer {
     url: Url,
     origin: Option<String>,
     coalesce: bool,
+    connect_timeout: Duration,
 }
 
 /// What to do about the connections of a client.
@@ -57,14 +59,21 @@ impl Dialer {
         url: Url,
         origin: Option<String>,
         coalesce: bool,
+        connect_timeout: Duration,
     ) -> Self {
-        Self { shared, dispatch, url, origin, coalesce }
+        Self { shared, dispatch, url, origin, coalesce, connect_timeout }
     }
 
     /// Where the server is.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// How long an attempt to connect may take.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
     }
 
     /// Whether frames that are ready at the same time share a WebSocket message.
@@ -170,6 +179,11 @@ impl Dialer {
         });
     }
 
+    /// Nobody makes connections any more: the client is over.
+    pub fn end(&self) {
+        self.shared.end();
+    }
+
     fn pass_time(&self) {
         let passed = self.shared.input(|session, now| {
             let due = session.poll_timeout().is_some_and(|(at, _)| at <= now);
@@ -187,7 +201,7 @@ impl Dialer {
 
 impl Drop for Dialer {
     fn drop(&mut self) {
-        self.shared.end();
+        self.end();
     }
 }
 

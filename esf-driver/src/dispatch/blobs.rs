@@ -15,7 +15,7 @@ use esf_proto::{
     time::Instant,
 };
 
-use super::{Dispatch, Inbox};
+use super::{Dispatch, Inbox, Place};
 use crate::{
     blob::{BlobChoice, BlobOffer, BlobStream, Flow, Inlet},
     handler::Context,
@@ -29,8 +29,8 @@ pub(super) type Blobs = HashMap<BlobId, Taken>;
 pub(super) enum Taken {
     /// Its handler is being asked.
     Asked,
-    /// Whole: what its handler gets with the bytes.
-    Whole(Context, BlobOffer),
+    /// Whole: what its handler gets with the bytes, and its place.
+    Whole(Context, BlobOffer, Place),
     /// As a stream.
     Stream(Arc<Flow>),
 }
@@ -38,7 +38,7 @@ pub(super) enum Taken {
 /// What is to be done next.
 pub(super) enum Next {
     Asks(IncomingBlob),
-    Whole(BlobId, Context, BlobOffer, Bytes),
+    Whole(BlobId, Context, BlobOffer, Bytes, Place),
     Readable(Arc<Flow>),
     Ended(Arc<Flow>, Failure),
     Nothing,
@@ -50,8 +50,8 @@ impl<I: Inbox> Dispatch<I> {
         while let Some(next) = self.next_of_blobs() {
             match next {
                 Next::Asks(blob) => self.choose(blob),
-                Next::Whole(blob, context, offer, body) => {
-                    let handle = self.clone().handle_whole(blob, context, offer, body);
+                Next::Whole(blob, context, offer, body, place) => {
+                    let handle = self.clone().handle_whole(blob, context, offer, body, place);
                     self.handling.runtime.spawn(Box::pin(handle));
                 }
                 Next::Readable(flow) => flow.handle_readable(),
@@ -84,7 +84,7 @@ impl<I: Inbox> Dispatch<I> {
                 Next::Asks(incoming)
             }
             BlobEvent::Whole { blob, body } => match blobs.remove(&blob) {
-                Some(Taken::Whole(context, offer)) => Next::Whole(blob, context, offer, body),
+                Some(Taken::Whole(context, offer, place)) => Next::Whole(blob, context, offer, body, place),
                 _ => Next::Nothing,
             },
             BlobEvent::Readable { blob } => match blobs.get(&blob) {
@@ -104,10 +104,17 @@ impl<I: Inbox> Dispatch<I> {
         let context = Context { source, id: None, sent_at, echo_of: None };
         let offer = BlobOffer { info_type, name, total };
         let choice = catch_unwind(AssertUnwindSafe(|| self.handling.handler.blob_offered(&context, &offer)));
-        match self.count(Some(choice)).unwrap_or(BlobChoice::Refuse(Failure::HandlerFailed)) {
-            BlobChoice::Refuse(failure) => self.finish_blob(blob, Err(failure)),
+        let choice = self.count(Some(choice)).unwrap_or(BlobChoice::Refuse(Failure::HandlerFailed));
+        if let BlobChoice::Refuse(failure) = choice {
+            return self.finish_blob(blob, Err(failure));
+        }
+        let Some(place) = self.handling.gates.blobs.try_enter() else {
+            return self.finish_blob(blob, Err(Failure::Busy));
+        };
+        match choice {
+            BlobChoice::Refuse(_) => {}
             BlobChoice::Whole => {
-                if self.take(blob, Taken::Whole(context, offer)) {
+                if self.take(blob, Taken::Whole(context, offer, place)) {
                     self.inbox.accept_blob(blob, TakeBlob::Whole);
                 }
             }
@@ -116,7 +123,7 @@ impl<I: Inbox> Dispatch<I> {
                 if self.take(blob, Taken::Stream(flow.clone())) {
                     self.inbox.accept_blob(blob, TakeBlob::Stream);
                     let stream = BlobStream::new(blob, offer, self.clone(), flow.clone());
-                    self.handling.runtime.spawn(Box::pin(self.clone().handle_stream(context, stream, flow)));
+                    self.handling.runtime.spawn(Box::pin(self.clone().handle_stream(context, stream, flow, place)));
                 }
             }
         }
@@ -133,14 +140,21 @@ impl<I: Inbox> Dispatch<I> {
         }
     }
 
-    async fn handle_whole(self: Arc<Self>, blob: BlobId, context: Context, offer: BlobOffer, body: Bytes) {
+    async fn handle_whole(
+        self: Arc<Self>,
+        blob: BlobId,
+        context: Context,
+        offer: BlobOffer,
+        body: Bytes,
+        _place: Place,
+    ) {
         // Also when the runtime drops this task where it waits.
         let _release = Release { dispatch: &self, blob };
         self.run(self.handling.handler.blob(context, offer.info_type, offer.name, body)).await;
     }
 
     /// Runs a handler of a stream for as long as it goes on reading.
-    async fn handle_stream(self: Arc<Self>, context: Context, stream: BlobStream, flow: Arc<Flow>) {
+    async fn handle_stream(self: Arc<Self>, context: Context, stream: BlobStream, flow: Arc<Flow>, _place: Place) {
         let handler = catch_panic(self.handling.handler.blob_stream(context, stream));
         let mut handler = pin!(handler);
         let mut timer = None;

@@ -14,11 +14,23 @@ pub(crate) struct Gates {
     pub(crate) messages: Arc<Gate>,
     /// For queries.
     pub(crate) queries: Arc<Gate>,
+    /// For blobs, where nobody waits.
+    pub(crate) blobs: Arc<Gate>,
 }
 
 impl Gates {
+    /// As many blobs as the core admits.
     pub(crate) fn new(messages: usize, queries: usize) -> Self {
-        Self { messages: Gate::new(Kind::Messages, messages), queries: Gate::new(Kind::Queries, queries) }
+        Self {
+            messages: Gate::new(Kind::Messages, messages),
+            queries: Gate::new(Kind::Queries, queries),
+            blobs: Gate::new(Kind::Blobs, usize::MAX),
+        }
+    }
+
+    /// So many of each, for handlers that take a thread each.
+    pub(crate) fn of_threads(threads: usize) -> Self {
+        Self { blobs: Gate::new(Kind::Blobs, threads), ..Self::new(threads, threads) }
     }
 }
 
@@ -27,6 +39,7 @@ impl Gates {
 pub(crate) enum Kind {
     Messages,
     Queries,
+    Blobs,
 }
 
 /// Lets so many in; the others are told when there is room.
@@ -62,6 +75,14 @@ impl Gate {
 
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// A place, if there is one now.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place> {
+        let mut state = self.lock();
+        let fits = state.inside < self.limit;
+        state.inside += usize::from(fits);
+        fits.then(|| Place(self.clone()))
     }
 
     /// A place for `who`; if there is none, `who` is told when there is one again.

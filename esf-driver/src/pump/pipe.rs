@@ -31,8 +31,12 @@ impl Pipe {
         self.lent = false;
     }
 
+    pub(super) fn has_bytes(&self) -> bool {
+        !self.lent && !self.outgoing.is_empty()
+    }
+
     pub(super) fn lend(&mut self, buffer: &mut Vec<u8>) -> bool {
-        if self.lent || self.outgoing.is_empty() {
+        if !self.has_bytes() {
             return false;
         }
         buffer.clear();

@@ -3,7 +3,7 @@
 use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::Poll,
 };
 
@@ -11,10 +11,9 @@ use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use tungstenite::protocol::Role;
 
 use super::{
-    Server, Shared, State,
+    Listening, Server, Shared,
     arrival::{Arrival, Arrived, REFUSAL},
     endpoint::ServerEndpoint,
-    lock,
     shortage::Shortage,
 };
 use crate::{
@@ -42,9 +41,8 @@ impl Server {
     /// What the system says when it is asked for the address.
     pub fn serve(&self, listener: Box<dyn Listener>) -> io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        lock(&self.0.state.addresses).push(address);
-        self.0.state.listening.fetch_add(1, Ordering::SeqCst);
-        self.spawn(self.0.clone().accept_from(listener));
+        let listening = self.listens_on(address);
+        self.spawn(self.0.clone().accept_from(listener, listening));
         Ok(address)
     }
 
@@ -70,20 +68,9 @@ impl Server {
     }
 }
 
-/// A task that accepts.
-struct Listening<'a>(&'a State);
-
-impl Drop for Listening<'_> {
-    fn drop(&mut self) {
-        self.0.listening.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify();
-    }
-}
-
 impl Shared {
     /// Accepts until the server shuts down.
-    pub(super) async fn accept_from(self: Arc<Self>, listener: Box<dyn Listener>) {
-        let _listening = Listening(&self.state);
+    pub(super) async fn accept_from(self: Arc<Self>, listener: Box<dyn Listener>, _listening: Listening) {
         // Gone before it is told that it is.
         let mut listener = listener;
         let mut shortage = Shortage::default();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use esf_proto::{failure::Failure, ids::InstanceId, server::Config, time::UnixMillis};
 
 use super::{
-    Server, Shared, State,
+    DECISIONS, Housekeeper, Server, Shared, State,
     auth::{AnyAuthenticator, Authenticator, Decision, LoginRequest, PreQueryHandler},
     door::Door,
 };
@@ -35,7 +35,8 @@ pub struct ServerBuilder {
     tasks: Arc<dyn Tasks>,
     #[cfg(feature = "async")]
     sockets: Option<Arc<dyn crate::runtime::Runtime>>,
-    gates: (usize, usize),
+    gates: Gates,
+    decisions: usize,
     config: Config,
     authenticator: Arc<dyn AnyAuthenticator>,
     pre_query: Option<PreQueryHandler>,
@@ -62,7 +63,8 @@ impl ServerBuilder {
             tasks,
             #[cfg(feature = "async")]
             sockets: None,
-            gates: (SOURCES, QUERIES),
+            gates: Gates::new(SOURCES, QUERIES),
+            decisions: DECISIONS,
             config,
             authenticator: Arc::new(async |_: LoginRequest| Decision::refuse("this server lets nobody in")),
             pre_query: None,
@@ -113,6 +115,18 @@ impl ServerBuilder {
         self
     }
 
+    pub(crate) fn any_handler(mut self, handler: Arc<dyn AnyHandler>) -> Self {
+        self.handler = handler;
+        self
+    }
+
+    /// So many handlers of each kind, and so many decisions about logins, at the same time.
+    pub(crate) fn at_once(mut self, threads: usize) -> Self {
+        self.gates = Gates::of_threads(threads);
+        self.decisions = threads;
+        self
+    }
+
     /// How long a handler may take before it is dropped. 5 minutes by default.
     pub fn handler_limit(mut self, limit: Duration) -> Self {
         self.handler_limit = limit;
@@ -147,7 +161,15 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// The system has no random numbers.
+    #[cfg(feature = "async")]
     pub fn start(self) -> io::Result<Server> {
+        let (server, housekeeper) = self.build()?;
+        server.0.runtime.spawn(Box::pin(housekeeper.keep_house()));
+        Ok(server)
+    }
+
+    /// The server, and what keeps house for it.
+    pub(crate) fn build(self) -> io::Result<(Server, Housekeeper)> {
         let random = || random::u64().ok_or_else(|| io::Error::other("the system gave no random numbers"));
         let inputs = Inputs {
             instance: InstanceId(random()?),
@@ -164,7 +186,7 @@ impl ServerBuilder {
         let handling = Arc::new(Handling {
             handler: self.handler,
             runtime: self.tasks.clone(),
-            gates: Gates::new(self.gates.0, self.gates.1),
+            gates: self.gates,
             limit: self.handler_limit,
             counters: HandlerCounters::default(),
         });
@@ -177,11 +199,11 @@ impl ServerBuilder {
             authenticator: self.authenticator,
             pre_query: self.pre_query,
             handling,
+            decisions: self.decisions,
             coalesce: self.coalesce,
             state: State::default(),
         });
-        shared.runtime.spawn(Box::pin(shared.clone().keep_house()));
-        Ok(Server(shared))
+        Ok((Server(shared.clone()), Housekeeper(shared)))
     }
 
     /// Starts the server and listens on `address`, `host:port`; port 0 takes a free one.

@@ -1,0 +1,201 @@
+//! Handlers that block.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use esf_proto::failure::Failure;
+
+use super::BlobStream;
+use crate::{
+    blob::{self, BlobChoice, BlobOffer},
+    handler::{self, AnyHandler, Context, HandlerFailed},
+};
+
+/// Handles what arrives, at a client or at a server, each call on a thread of a bounded number of them.
+///
+/// Messages of one source are handled one at a time, in order; those of several sources at the same time. Queries
+/// start in order and may overlap. A handler that is slow or panics delays neither the connection nor, while there is a
+/// thread left, the messages of others. One that never returns keeps its thread for ever: a thread cannot be stopped.
+///
+/// A handler may send, and may wait for a query of its own. A message handler that waits for a certain send to a peer
+/// whose handler does the same waits until the time of one of them is over.
+pub trait Handler: Send + Sync + 'static {
+    /// A message arrived. Does nothing by default.
+    fn information(&self, context: Context, info_type: u32, body: Bytes) {
+        let _ = (context, info_type, body);
+    }
+
+    /// Somebody asks; the result is the answer.
+    ///
+    /// # Errors
+    /// The asker sees `HandlerFailed`, which is also the default.
+    fn query(&self, context: Context, info_type: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
+        let _ = (context, info_type, body);
+        Err(HandlerFailed)
+    }
+
+    /// A message with a tag arrived (`send_message`). Does nothing by default.
+    fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
+        let _ = (context, info_type, tag, body);
+    }
+
+    /// Somebody wants to send a blob: how it is to be taken. Whole by default.
+    ///
+    /// This is asked where the connection is served, so it decides at once, and must not wait for anything that comes on
+    /// that connection. Whoever has to think first takes the stream and refuses that.
+    fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
+        let _ = (context, offer);
+        BlobChoice::Whole
+    }
+
+    /// A blob that was taken whole is here, and its sender knows. Blobs are handled at the same time, also those of one
+    /// source; their memory counts as taken until their handlers return. Does nothing by default.
+    fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {
+        let _ = (context, info_type, name, body);
+    }
+
+    /// A blob that is taken as a stream begins. Refuses it by default.
+    fn blob_stream(&self, context: Context, stream: BlobStream) {
+        let _ = (context, stream);
+    }
+}
+
+/// Handles nothing.
+impl Handler for () {
+    fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
+        BlobChoice::Refuse(Failure::Rejected)
+    }
+}
+
+type Function<T> = Box<dyn Fn(Context, u32, Bytes) -> T + Send + Sync>;
+type Named = Box<dyn Fn(Context, u32, Box<str>, Bytes) + Send + Sync>;
+type Streamed = Box<dyn Fn(Context, BlobStream) + Send + Sync>;
+
+/// A [`Handler`] made of closures.
+#[derive(Default)]
+pub struct Handlers {
+    information: Option<Function<()>>,
+    query: Option<Function<Result<Bytes, HandlerFailed>>>,
+    engine_message: Option<Named>,
+    blob: Option<Named>,
+    blob_stream: Option<Streamed>,
+}
+
+impl Handlers {
+    /// Handles nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Handles messages with `function`.
+    #[must_use]
+    pub fn information(mut self, function: impl Fn(Context, u32, Bytes) + Send + Sync + 'static) -> Self {
+        self.information = Some(Box::new(function));
+        self
+    }
+
+    /// Answers queries with `function`.
+    #[must_use]
+    pub fn query<F>(mut self, function: F) -> Self
+    where
+        F: Fn(Context, u32, Bytes) -> Result<Bytes, HandlerFailed> + Send + Sync + 'static,
+    {
+        self.query = Some(Box::new(function));
+        self
+    }
+
+    /// Handles messages with a tag with `function`.
+    #[must_use]
+    pub fn engine_message(mut self, function: impl Fn(Context, u32, Box<str>, Bytes) + Send + Sync + 'static) -> Self {
+        self.engine_message = Some(Box::new(function));
+        self
+    }
+
+    /// Handles blobs, whole, with `function`. Without this and [`blob_stream`](Self::blob_stream) they are refused as
+    /// `Rejected`.
+    #[must_use]
+    pub fn blob(mut self, function: impl Fn(Context, u32, Box<str>, Bytes) + Send + Sync + 'static) -> Self {
+        self.blob = Some(Box::new(function));
+        self
+    }
+
+    /// Handles blobs, as streams, with `function`; none is taken whole then.
+    #[must_use]
+    pub fn blob_stream(mut self, function: impl Fn(Context, BlobStream) + Send + Sync + 'static) -> Self {
+        self.blob_stream = Some(Box::new(function));
+        self
+    }
+}
+
+impl Handler for Handlers {
+    fn information(&self, context: Context, info_type: u32, body: Bytes) {
+        if let Some(function) = &self.information {
+            function(context, info_type, body);
+        }
+    }
+
+    fn query(&self, context: Context, info_type: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
+        self.query.as_ref().map_or(Err(HandlerFailed), |function| function(context, info_type, body))
+    }
+
+    fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
+        if let Some(function) = &self.engine_message {
+            function(context, info_type, tag, body);
+        }
+    }
+
+    fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
+        match (&self.blob_stream, &self.blob) {
+            (Some(_), _) => BlobChoice::Stream,
+            (None, Some(_)) => BlobChoice::Whole,
+            (None, None) => BlobChoice::Refuse(Failure::Rejected),
+        }
+    }
+
+    fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {
+        if let Some(function) = &self.blob {
+            function(context, info_type, name, body);
+        }
+    }
+
+    fn blob_stream(&self, context: Context, stream: BlobStream) {
+        if let Some(function) = &self.blob_stream {
+            function(context, stream);
+        }
+    }
+}
+
+/// Lets the dispatch run a handler that blocks: it is called when its future is first looked at, which is on a thread
+/// of its own, and the future is ready then.
+struct Bridged<H>(H);
+
+pub(super) fn bridge(handler: impl Handler) -> Arc<dyn AnyHandler> {
+    Arc::new(Bridged(handler))
+}
+
+impl<H: Handler> handler::Handler for Bridged<H> {
+    async fn information(&self, context: Context, info_type: u32, body: Bytes) {
+        self.0.information(context, info_type, body);
+    }
+
+    async fn query(&self, context: Context, info_type: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
+        self.0.query(context, info_type, body)
+    }
+
+    async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
+        self.0.engine_message(context, info_type, tag, body);
+    }
+
+    fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
+        self.0.blob_offered(context, offer)
+    }
+
+    async fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {
+        self.0.blob(context, info_type, name, body);
+    }
+
+    async fn blob_stream(&self, context: Context, stream: blob::BlobStream) {
+        self.0.blob_stream(context, BlobStream::new(stream));
+    }
+}

@@ -1,0 +1,26 @@
+//! The names that mean the same type to every adapter.
+
+pub use bytes::Bytes;
+pub use esf_proto::{
+    client::State,
+    close::CloseReason,
+    failure::Failure,
+    ids::{DeviceKind, Engine, InstanceId, MessageId, Source, To, UserId},
+    login::{CredentialKind, LoginCode, Mode, Rights},
+    server::Config as ServerConfig,
+    time::UnixMillis,
+};
+
+pub use crate::{
+    admission::{Admission, Limits, Network, NetworkError},
+    blob::{BlobChoice, BlobError, BlobOffer, BlobOptions, BlobProgress, MAX_BLOB_NAME},
+    client::{
+        CallError, ClientStats, CloseInfo, Config, ConfigError, ConnectError, Credential, Cursor, Device, Ended, Event,
+        MessageOptions, OnlinePage, OnlineUser, Policy, PreQuery, Retry, SendError, SendOptions,
+    },
+    handler::{Context, HandlerFailed},
+    http::{ForwardedHeader, Origins},
+    server::{
+        Accepted, Decision, Lagged, LoginClaim, LoginRequest, Relogin, SHUT_DOWN_GRACE, ServerEvent, ServerStats,
+    },
+};
