@@ -148,7 +148,7 @@ impl Pump {
 /// A whole link over memory: a pump, an [`Endpoint`], and the drain order between them.
 ///
 /// Every input does all that there is to do at `now`. After one, take the bytes out, look whether it has
-/// [ended](Self::end), and call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) says so or when the waker that
+/// [ended](Self::end) (what bytes there are then are its last word, such as the answer to a close), and call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) says so or when the waker that
 /// was registered is woken. The work of a call is bounded by what was handed in, and by [`ROOM`].
 pub struct LinkPump<E> {
     link: Link<Pipe, E>,

@@ -84,7 +84,10 @@ impl<C: Conversation> Connection<C> {
         loop {
             let (mut state, now) = self.look(&waker, std::mem::take(&mut written));
             if state.conversation.is_over() {
-                return Ok(());
+                let last = state.conversation.poll_bytes(&mut buffer);
+                drop(state);
+                // It is not waited for.
+                return if last { self.write_all(&buffer, &waker).map(drop) } else { Ok(()) };
             }
             let some = state.conversation.poll_bytes(&mut buffer);
             let at = state.conversation.poll_timeout();

@@ -29,6 +29,7 @@ pub(super) trait Conversation: Send {
     fn is_finished(&self) -> bool {
         false
     }
+    /// Whether nothing more is to be done but to send the bytes that are left, if the stream takes them.
     fn is_over(&self) -> bool;
 }
 
@@ -113,10 +114,10 @@ impl Outgoing {
 
     fn with_link(&mut self, input: impl FnOnce(&mut LinkPump<ClientEndpoint>)) {
         let OutgoingStage::Link(link) = &mut self.stage else { return };
+        let ran = link.end().is_none();
         input(link);
-        if let Some(end) = link.end() {
+        if let Some(end) = link.end().filter(|_| ran) {
             self.dialer.handle_ended(end);
-            self.stage = OutgoingStage::Over;
         }
     }
 
@@ -193,7 +194,11 @@ impl Conversation for Outgoing {
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.stage, OutgoingStage::Over)
+        match &self.stage {
+            OutgoingStage::Handshake { .. } => false,
+            OutgoingStage::Link(link) => link.end().is_some(),
+            OutgoingStage::Over => true,
+        }
     }
 }
 
@@ -255,10 +260,10 @@ impl Incoming {
 
     fn with_link(&mut self, input: impl FnOnce(&mut LinkPump<ServerEndpoint>)) {
         let (IncomingStage::Link(link) | IncomingStage::Opening { link, .. }) = &mut self.stage else { return };
+        let ran = link.end().is_none();
         input(link);
-        if let Some(end) = link.end() {
+        if let Some(end) = link.end().filter(|_| ran) {
             self.server.handle_ended(end);
-            self.stage = IncomingStage::Over;
         }
     }
 }
@@ -352,7 +357,11 @@ impl Conversation for Incoming {
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.stage, IncomingStage::Over)
+        match &self.stage {
+            IncomingStage::Arriving(_) | IncomingStage::Refusing { .. } => false,
+            IncomingStage::Opening { link, .. } | IncomingStage::Link(link) => link.end().is_some(),
+            IncomingStage::Over => true,
+        }
     }
 }
 
