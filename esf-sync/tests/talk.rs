@@ -246,7 +246,8 @@ fn tokio_at_the_other_end_makes_no_difference() {
         (alice.query(to("bob"), 0, "echo").await.unwrap(), arrived)
     });
     assert_eq!((answer, arrived), ("echo".into(), Ok(())));
-    assert_eq!(inbox.recv_timeout(PATIENCE).unwrap().body, "from tokio");
+    let came = [inbox.recv_timeout(PATIENCE).unwrap().body, inbox.recv_timeout(PATIENCE).unwrap().body];
+    assert!(came.iter().any(|body| body == "from tokio"), "{came:?}");
     bob.log_off();
 
     let echo = esf_tokio::Handlers::new().query(|_, _, body| async { Ok(body) });

@@ -271,6 +271,7 @@ impl BlobStream {
     /// # Errors
     /// It came to nothing: its sender took it back (`Cancelled`), is gone for good, or the connection of this side is. An
     /// error is the last word.
+    #[expect(clippy::should_implement_trait, reason = "it has the name that it has for every runtime")]
     pub fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let left = std::mem::take(&mut self.left);
         if left.is_empty() { run(self.stream.next()) } else { Ok(Some(left)) }

@@ -2,7 +2,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{Mutex, atomic::AtomicU64},
-    task::Waker,
+    task::{Poll, Waker},
 };
 
 use bytes::Bytes;
