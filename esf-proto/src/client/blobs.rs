@@ -225,10 +225,9 @@ impl Session {
             return None;
         }
         let outgoing = self.sending.answered(id, &envelope.from, outcome.is_err())?;
-        if !outgoing.may_have_arrived() {
-            let budget = &self.budget;
-            self.lanes.take_out(|queued| queued.tag == id.0, |queued| budget.release(queued.cost));
-        }
+        // An offer that still waits, as one that is to go again does, would be of a blob that nobody sends.
+        let budget = &self.budget;
+        self.lanes.take_out(|queued| queued.tag == id.0, |queued| budget.release(queued.cost));
         if outcome.is_ok() && !outgoing.is_sent() {
             // Somebody had all of it already; whoever has not gets no more.
             self.cancel_at_receivers(&outgoing, Failure::Cancelled);

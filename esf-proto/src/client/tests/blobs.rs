@@ -120,3 +120,45 @@ fn after_a_fresh_login_a_blob_is_offered_again_under_its_id_and_stream() {
     let Ok(Frame::BlobOffer { envelope, stream: same, .. }) = again.decode() else { panic!("an offer") };
     assert_eq!((envelope.id, same), (id.0, stream));
 }
+
+#[test]
+fn a_blob_that_did_not_go_out_is_taken_back_without_a_word() {
+    let mut hand = Hand::online();
+    let id = hand.session.send_blob(hand.now, &to_bob(), &OutgoingBlob::new(1, None)).expect("room");
+    hand.session.cancel_blob(hand.now, id);
+    hand.session.cancel_blob(hand.now, id);
+    assert_eq!(hand.events(), [Event::Failed { id, failure: Failure::Cancelled }]);
+    assert_eq!((hand.sent_kinds(), hand.session.queued_bytes()), (std::vec![], 0));
+}
+
+#[test]
+fn a_blob_that_fails_before_it_is_offered_again_is_not() {
+    let mut hand = Hand::online();
+    let (id, _) = offered(&mut hand);
+    hand.cut();
+    hand.await_link();
+    hand.connect();
+    hand.give(&[fresh(), failure(Kind::BlobOffer, id.0, Failure::Rejected)]);
+    assert!(hand.events().contains(&Event::Failed { id, failure: Failure::Rejected }));
+    assert!(!hand.sent_kinds().contains(&Kind::BlobOffer), "the offer that waited is withdrawn");
+    assert_eq!((hand.session.outgoing_blobs(), hand.session.queued_bytes()), (0, 0));
+}
+
+#[test]
+fn no_blob_is_taken_once_the_session_logs_off() {
+    let mut hand = Hand::online();
+    hand.session.log_off(hand.now);
+    let blob = hand.session.send_blob(hand.now, &to_bob(), &OutgoingBlob::new(1, None));
+    assert_eq!(blob, Err(SendError::Closed(Bytes::new())));
+}
+
+/// A server lets no such offer through; nobody keeps it either.
+#[test]
+fn an_offer_with_a_longer_name_than_may_be_is_dropped_and_counted() {
+    let mut hand = Hand::online();
+    let name = "n".repeat(1025);
+    let name: &'static str = name.leak();
+    hand.give(&[Frame::BlobOffer { envelope: from(BOB, 1), stream: 5, total: None, info_type: 1, name }]);
+    assert_eq!((hand.events(), hand.session.incoming_blobs()), (std::vec![], 0));
+    assert_eq!((hand.session.stats().malformed, hand.session.state()), (1, State::Online));
+}
