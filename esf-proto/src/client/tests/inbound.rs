@@ -429,6 +429,28 @@ fn a_copy_of_what_another_device_sent_is_for_this_one_too() {
 }
 
 #[test]
+fn a_copy_says_to_whom_the_message_went_in_every_form_of_address() {
+    let mut hand = Hand::online();
+    let own = Address::Engine { user: "ann", device: DeviceKind::PHONE, instance: InstanceId(1) };
+    let bob = UserId::parse("bob", 64).expect("a name");
+    let forms = [
+        (Address::Server { instance: 0 }, Some(To::Server)),
+        (Address::User { user: "bob" }, Some(To::User(bob.clone()))),
+        (Address::Device { user: "bob", device: DeviceKind::PHONE }, Some(To::Device(bob.clone(), DeviceKind::PHONE))),
+        (BOB, Some(To::Device(bob, DeviceKind::PHONE))),
+        (Address::Group { group: "all" }, None),
+        (Address::User { user: "ann" }, None),
+    ];
+    for (to, told) in forms {
+        let envelope = Envelope::new(to, own, 0);
+        let frame = Frame::EngineMessage { envelope, info_type: 1, tag: "chat", body: b"hello" };
+        hand.give_bytes(with_header(&frame, Header::flags(Flags::ECHO)));
+        let echoes: Vec<Option<To>> = hand.messages().into_iter().map(|message| message.echo_of).collect();
+        assert_eq!(echoes, [told], "{to:?}");
+    }
+}
+
+#[test]
 fn unknown_kinds_are_skipped_or_close_the_link_as_their_flag_says() {
     let mut hand = Hand::online();
     // Routed ones are counted, those of a hop are not; kinds that have a number and are not built likewise.

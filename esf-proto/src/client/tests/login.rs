@@ -316,3 +316,31 @@ fn time_that_goes_back_changes_nothing() {
     hand.session.send_certainly(Instant::ZERO, &to_bob(), 1, body("x"), Some(secs(1))).unwrap();
     assert_eq!(hand.session.poll_timeout(), Some((hand.now + secs(1), TimerKind::Outcome)));
 }
+
+/// Each code has its reason, for when the close that follows it does not come.
+#[test]
+fn a_refusal_without_its_close_ends_for_the_reason_of_its_code() {
+    let reasons = [
+        (LoginCode::Failed, CloseReason::LoginFailed),
+        (LoginCode::HadLoggedOn, CloseReason::NewConnectionIgnored),
+        (LoginCode::VersionMismatched, CloseReason::VersionMismatched),
+        (LoginCode::ClientTypeMismatched, CloseReason::UnauthorisedClientType),
+    ];
+    for (result, reason) in reasons {
+        let mut hand = Hand::new();
+        hand.connect();
+        hand.give(&[Frame::LoginResult(LoginResult::Refused { result, cause: "" })]);
+        hand.cut();
+        assert_eq!(hand.session.state(), State::Closed(reason), "{result:?}");
+    }
+}
+
+#[test]
+fn what_is_printed_of_a_configuration_has_no_secret_in_it() {
+    let credential = Credential { kind: CredentialKind::Password, bytes: "hunter2".into() };
+    let config = Config { credential, system_token: "token-of-ann".into(), ..Config::new(user("ann")) };
+    let printed = std::format!("{config:?}");
+    assert!(printed.contains("ann") && printed.contains("Password"), "{printed}");
+    assert!(!printed.contains("hunter2") && !printed.contains("token-of-ann"), "{printed}");
+    assert!(!printed.contains("104, 117, 110"), "nor its bytes: {printed}");
+}

@@ -159,3 +159,30 @@ fn a_login_that_takes_no_messages_may_ask() {
     assert_eq!(town.failures(&cell), []);
     assert_eq!(town.counters.relayed.get(), 1);
 }
+
+#[test]
+fn nothing_that_has_an_outcome_goes_to_a_group() {
+    let mut town = Town::new(Config::default());
+    let ann = phone("ann");
+    let cell = town.join(&ann);
+    let envelope = |id| Envelope::new(Address::Group { group: "all" }, Address::of_engine(&ann), id);
+    let frames = [
+        Frame::Certain { envelope: envelope(1), ttl_ms: 1_000, info_type: 1, body: b"" },
+        Frame::Query { envelope: envelope(2), ttl_ms: 1_000, info_type: 1, body: b"" },
+        Frame::Request { envelope: envelope(3), ttl_ms: 1_000, method: 1, cursor: b"", body: b"" },
+        Frame::BlobOffer { envelope: envelope(4), stream: 5, total: None, info_type: 1, name: "" },
+    ];
+    for frame in &frames {
+        town.frame(&cell, raw(frame, Flags::default()));
+    }
+    let refused = town.received(&cell);
+    let codes: Vec<_> = refused
+        .iter()
+        .map(|frame| match frame.decode() {
+            Ok(Frame::Failure { envelope, code, .. }) => (envelope.id, code),
+            Ok(Frame::Response { envelope, status: Err(code), .. }) => (envelope.id, code),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(codes, [1, 2, 3, 4].map(|id| (id, Failure::NotAllowed)));
+}

@@ -4,7 +4,7 @@ use crate::{
     server::testing::{
         Town, ack, alone, at, certain, claim, count, counted_kinds, engine, phone, plain, query, raw, to,
     },
-    session::inbound::QueryToken,
+    session::{blob::BlobEvent, inbound::QueryToken},
     wire::{Flags, Resume},
 };
 use core::time::Duration;
@@ -350,4 +350,45 @@ fn everything_that_was_charged_is_given_back_whatever_way_it_went() {
     assert_eq!(town.received(&other).iter().filter(|frame| frame.is_counted()).count(), 3);
     town.frame(&other, count(3, 0));
     assert_eq!((other.session.borrow().held_bytes(), town.global.used()), (0, 0));
+}
+
+#[test]
+fn a_plain_message_that_the_servers_application_has_no_room_for_is_told_to_who_asked_for_that() {
+    let mut town = Town::new(Config { queue: 1, ..Config::default() });
+    let ann = phone("ann");
+    let cell = town.join(&ann);
+    let server = Address::Server { instance: 0 };
+    let tagged = |flags, id| {
+        let envelope = Envelope::new(server, Address::of_engine(&ann), id);
+        raw(&Frame::EngineMessage { envelope, info_type: 1, tag: "t", body: b"x" }, flags)
+    };
+    town.frame(&cell, plain(&ann, server, TELL, 1, b"an empty queue takes one"));
+    town.frame(&cell, plain(&ann, server, TELL, 2, b"x"));
+    town.frame(&cell, plain(&ann, server, PLAIN, 0, b"x"));
+    town.frame(&cell, tagged(TELL, 3));
+    town.frame(&cell, tagged(PLAIN, 0));
+    town.frame(&cell, certain(&ann, server, 4, 1_000));
+    assert_eq!(town.failures(&cell), [(2, Failure::Busy), (3, Failure::Busy), (4, Failure::Busy)]);
+    assert_eq!(core::iter::from_fn(|| cell.session.borrow_mut().poll_message()).count(), 1);
+    town.frame(&cell, certain(&ann, server, 4, 1_000));
+    assert_eq!(counted_kinds(&town.received(&cell)), [Kind::Ack], "what was refused as busy may come again");
+}
+
+#[test]
+fn an_offer_to_the_server_with_a_longer_name_than_may_be_is_too_large_and_a_cancel_ends_one() {
+    let mut town = Town::new(Config::default());
+    let ann = phone("ann");
+    let cell = town.join(&ann);
+    let envelope = |id| Envelope::new(Address::Server { instance: 0 }, Address::of_engine(&ann), id);
+    let name = "n".repeat(1025);
+    let offer =
+        |id, name| Frame::BlobOffer { envelope: envelope(id), stream: 90 + id, total: None, info_type: 1, name };
+    town.frame(&cell, raw(&offer(1, &name), PLAIN));
+    assert_eq!(town.failures(&cell), [(1, Failure::TooLarge)]);
+    town.frame(&cell, raw(&offer(2, "n"), PLAIN));
+    assert!(matches!(cell.session.borrow_mut().poll_blob_event(), Some(BlobEvent::Offered(_))));
+    let cancel = Frame::BlobCancel { envelope: envelope(2), stream: 92, code: Failure::Cancelled };
+    town.frame(&cell, raw(&cancel, PLAIN));
+    let ended = cell.session.borrow_mut().poll_blob_event();
+    assert!(matches!(ended, Some(BlobEvent::Ended { failure: Failure::Cancelled, .. })), "{ended:?}");
 }

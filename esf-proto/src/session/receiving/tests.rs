@@ -241,3 +241,44 @@ fn only_its_sender_and_the_server_take_a_blob_back() {
     assert_eq!(events(&mut receiving), [BlobEvent::Ended { blob, failure: Failure::Cancelled }]);
     assert_eq!(answers(&mut receiving), [], "its sender knows");
 }
+
+#[test]
+fn an_offer_that_came_again_with_another_length_fails_and_one_that_failed_says_so_again() {
+    let (mut receiving, blob) = taken(Some(10), TakeBlob::Whole);
+    receiving.on_offer(NOW, offer(1, STREAM, Some(11)));
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+    assert_eq!(events(&mut receiving), [BlobEvent::Ended { blob, failure: Failure::Malformed }]);
+    receiving.on_offer(NOW, offer(1, STREAM, Some(10)));
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+    assert_eq!(receiving.held_bytes(), 0);
+}
+
+#[test]
+fn an_end_before_what_was_announced_or_after_what_came_fails() {
+    let (mut receiving, _) = taken(Some(10), TakeBlob::Whole);
+    receiving.on_end(&source("ann"), STREAM, 9);
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+    let (mut receiving, _) = taken(None, TakeBlob::Whole);
+    assert_eq!(receiving.on_fragment(NOW, STREAM, 0, &content(10), LARGEST), Piece::Taken);
+    receiving.on_end(&source("eve"), STREAM, 9);
+    assert_eq!(answers(&mut receiving), [], "it is not hers");
+    receiving.on_end(&source("ann"), STREAM, 9);
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+}
+
+#[test]
+fn a_piece_past_the_end_that_was_announced_fails() {
+    let (mut receiving, _) = taken(Some(10), TakeBlob::Stream);
+    assert_eq!(receiving.on_fragment(NOW, STREAM, 0, &content(11), LARGEST), Piece::Taken);
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+}
+
+#[test]
+fn a_blob_of_the_server_runs_once_like_one_of_anybody() {
+    let mut receiving = Receiving::default();
+    let of_server = |id| Offer { source: Source::Server(InstanceId(9)), ..offer(id, STREAM + id, None) };
+    receiving.on_offer(NOW, of_server(2));
+    assert!(matches!(events(&mut receiving)[..], [BlobEvent::Offered(_)]));
+    receiving.on_offer(NOW, of_server(1));
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::ConnectionLost))], "a later one ran");
+}
