@@ -1,7 +1,10 @@
 //! Frames that no encoder makes: honest bytes with something wrong in them.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use esf_proto::wire::{Flags, Frame, HEADER_LEN, Header};
+use esf_proto::{
+    close::CloseReason,
+    wire::{Flags, Frame, HEADER_LEN, Header},
+};
 
 /// The bytes of a frame.
 ///
@@ -96,6 +99,27 @@ pub fn replaced(frame: &[u8], part: &[u8], by: &[u8]) -> Bytes {
     let mut out = BytesMut::from(frame);
     out[at..at + part.len()].copy_from_slice(by);
     out.freeze()
+}
+
+/// Bytes that are wrong whatever was sent before.
+#[must_use]
+pub fn no_frames() -> Vec<(&'static str, Bytes, CloseReason)> {
+    let beat = bytes_of(&Frame::Heartbeat { nonce: 1 });
+    let len = length_of(&beat);
+    vec![
+        ("an empty message", Bytes::new(), CloseReason::InvalidMessage),
+        ("one byte", Bytes::from_static(&[7]), CloseReason::InvalidMessage),
+        ("half a length field", beat.slice(..2), CloseReason::InvalidMessage),
+        ("a length field alone", beat.slice(..4), CloseReason::InvalidMessage),
+        ("half a header", beat.slice(..6), CloseReason::InvalidMessage),
+        ("a frame without its last byte", beat.slice(..beat.len() - 1), CloseReason::InvalidMessage),
+        ("a length of 0", lying(&beat, 0), CloseReason::InvalidMessage),
+        ("a length of 2, shorter than the header", lying(&beat, 2), CloseReason::InvalidMessage),
+        ("a length that is one too large", lying(&beat, len + 1), CloseReason::InvalidMessage),
+        ("a length that is one too small", lying(&beat, len - 1), CloseReason::InvalidMessage),
+        ("the largest length", lying(&beat, u32::MAX), CloseReason::TooLarge),
+        ("an HTTP request", Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n"), CloseReason::TooLarge),
+    ]
 }
 
 fn length(bytes: usize) -> u32 {

@@ -12,11 +12,11 @@ use esf_proto::{
     wire::{Address, Envelope, Flags, Frame, Header, Hop, Kind, LoginResult, Welcome},
 };
 use esf_tests::{
-    by_hand::{bytes_of, disguised, extended, extension, flagged, frame_of, lying, with_tail, without_tail},
+    by_hand::{bytes_of, disguised, extended, extension, flagged, frame_of, lying, no_frames, with_tail, without_tail},
     world::{Outcome, client_config, user},
 };
 
-use super::{Scene, frames::no_frames};
+use super::Scene;
 
 const INVALID: CloseReason = CloseReason::InvalidMessage;
 const SERVER: Address<'static> = Address::Server { instance: 900 };

@@ -8,9 +8,7 @@ use esf_proto::{
     wire::{Address, Envelope, Flags, Frame, Kind, RawFrame},
 };
 use esf_tests::{
-    by_hand::{
-        bytes_of, disguised, extended, extension, frame_of, length_of, lying, replaced, with_tail, without_tail,
-    },
+    by_hand::{bytes_of, disguised, extended, extension, frame_of, no_frames, replaced, with_tail, without_tail},
     raw::{LoginWith, RawLink},
 };
 
@@ -19,26 +17,6 @@ use super::Scene;
 const INVALID: CloseReason = CloseReason::InvalidMessage;
 /// The largest frame of a server with its defaults.
 const MAX_FRAME: u32 = 1 << 20;
-
-/// Bytes that are wrong whatever was sent before.
-pub(super) fn no_frames() -> Vec<(&'static str, Bytes, CloseReason)> {
-    let beat = bytes_of(&Frame::Heartbeat { nonce: 1 });
-    let len = length_of(&beat);
-    vec![
-        ("an empty message", Bytes::new(), INVALID),
-        ("one byte", Bytes::from_static(&[7]), INVALID),
-        ("half a length field", beat.slice(..2), INVALID),
-        ("a length field alone", beat.slice(..4), INVALID),
-        ("half a header", beat.slice(..6), INVALID),
-        ("a frame without its last byte", beat.slice(..beat.len() - 1), INVALID),
-        ("a length of 0", lying(&beat, 0), INVALID),
-        ("a length of 2, shorter than the header", lying(&beat, 2), INVALID),
-        ("a length that is one too large", lying(&beat, len + 1), INVALID),
-        ("a length that is one too small", lying(&beat, len - 1), INVALID),
-        ("the largest length", lying(&beat, u32::MAX), CloseReason::TooLarge),
-        ("an HTTP request", Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n"), CloseReason::TooLarge),
-    ]
-}
 
 // Row 1.
 

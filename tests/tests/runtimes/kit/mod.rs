@@ -7,6 +7,7 @@ pub(crate) mod inbox;
 pub(crate) mod line;
 pub(crate) mod on_smol;
 pub(crate) mod on_tokio;
+pub(crate) mod raw;
 pub(crate) mod spec;
 pub(crate) mod words;
 

@@ -34,6 +34,7 @@ pub(crate) struct ServerSpec {
     queue: Option<usize>,
     resume_window_ms: Option<u64>,
     login_timeout_ms: Option<u64>,
+    overflow_ms: Option<u64>,
     max_user_id: Option<u8>,
     devices: Option<Vec<u8>>,
     ignore_new: bool,
@@ -62,6 +63,7 @@ impl Default for ServerSpec {
             queue: None,
             resume_window_ms: None,
             login_timeout_ms: None,
+            overflow_ms: None,
             max_user_id: None,
             devices: None,
             ignore_new: false,
@@ -123,6 +125,7 @@ impl ServerSpec {
         set(&mut config.queue, self.queue);
         set(&mut config.resume_window, self.resume_window_ms.map(Duration::from_millis));
         set(&mut config.login_timeout, self.login_timeout_ms.map(Duration::from_millis));
+        set(&mut config.overflow, self.overflow_ms.map(Duration::from_millis));
         set(&mut config.max_user_id, self.max_user_id);
         set(&mut config.devices, self.devices.as_ref().map(|kinds| devices(kinds)));
         set(&mut config.relogin, self.ignore_new.then_some(Relogin::IgnoreNew));
@@ -175,13 +178,13 @@ fn devices(kinds: &[u8]) -> Vec<DeviceKind> {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClientSpec {
     pub(crate) user: String,
-    device: u8,
-    password: Option<String>,
-    takes_messages: bool,
-    reconnect: bool,
-    pre_query: Option<(u32, String)>,
-    budget: Option<usize>,
-    queue: Option<usize>,
+    pub(crate) device: u8,
+    pub(crate) password: Option<String>,
+    pub(crate) takes_messages: bool,
+    pub(crate) reconnect: bool,
+    pub(crate) pre_query: Option<(u32, String)>,
+    pub(crate) budget: Option<usize>,
+    pub(crate) queue: Option<usize>,
     /// Whether it handles what comes.
     pub(crate) handles: bool,
     /// Whether nobody waits for its login.
