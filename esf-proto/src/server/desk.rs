@@ -146,3 +146,6 @@ impl Desk {
         RawFrame::parse(bytes).map_err(|_| Failure::Internal)
     }
 }
+
+#[cfg(test)]
+mod tests;

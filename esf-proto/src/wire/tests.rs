@@ -1,7 +1,7 @@
 mod parts;
 mod properties;
 
-use std::{string::String, vec, vec::Vec};
+use std::{format, string::String, vec, vec::Vec};
 
 use bytes::{Bytes, BytesMut};
 
@@ -529,4 +529,17 @@ fn a_route_leads_back_to_the_address_of_its_frame_and_of_no_shorter_one() {
         let long = Route::of(&Envelope::new(Address::User { user: &"a".repeat(200) }, ANNA, 0));
         assert_eq!(other.unwrap().address(&long), None);
     }
+}
+
+#[test]
+fn what_is_printed_of_a_frame_and_of_what_cuts_them_has_no_payload() {
+    let envelope = Envelope::new(Address::User { user: "ann" }, Address::Server { instance: 1 }, 0);
+    let bytes = Frame::Send { envelope, info_type: 1, body: b"hunter2" }.to_bytes(Header::default()).expect("a frame");
+    let mut splitter = Splitter::new(1 << 20);
+    splitter.push(&bytes);
+    let frame = RawFrame::parse(bytes.clone()).expect("a frame");
+    for printed in [format!("{frame:?}"), format!("{:?}", Frames::new(bytes, 1 << 20)), format!("{splitter:?}")] {
+        assert!(!printed.contains("hunter2") && !printed.contains("104, 117, 110"), "{printed}");
+    }
+    assert!(format!("{frame:?}").contains("kind: 0x10"));
 }
