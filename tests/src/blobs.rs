@@ -110,10 +110,12 @@ impl Blobs {
                     Taking::Undecided => {}
                 }
             }
-            BlobEvent::Whole { blob, body } => {
-                assert!(self.got.insert(*blob, (body.to_vec(), true)).is_none(), "{blob:?} came twice");
+            BlobEvent::Whole { incoming, body } => {
+                let blob = incoming.blob;
+                assert!(self.offers.contains(incoming), "{incoming:?} was not offered so");
+                assert!(self.got.insert(blob, (body.to_vec(), true)).is_none(), "{blob:?} came twice");
                 if self.reads == Reads::Yes {
-                    session.finish_blob(now, *blob, Ok(()));
+                    session.finish_blob(now, blob, Ok(()));
                 }
             }
             BlobEvent::Readable { blob } if self.reads == Reads::Yes => self.read(now, session, *blob),
@@ -169,9 +171,9 @@ impl ServerBlobs {
                     Taking::Refused(failure) => cell.finish_blob(node, now, offer.blob, Err(failure)),
                     Taking::Undecided => {}
                 },
-                BlobEvent::Whole { blob, body } => {
+                BlobEvent::Whole { incoming, body } => {
                     self.whole.push(body.to_vec());
-                    cell.finish_blob(node, now, blob, Ok(()));
+                    cell.finish_blob(node, now, incoming.blob, Ok(()));
                 }
                 BlobEvent::Readable { blob } => loop {
                     match cell.read_blob(now, blob) {

@@ -1,7 +1,7 @@
 //! Brings blobs to the handler.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Arc, MutexGuard, PoisonError},
@@ -22,15 +22,21 @@ use crate::{
     tasks::catch_panic,
 };
 
-/// The blobs that were taken and are not over. The core bounds their number and what they hold.
-pub(super) type Blobs = HashMap<BlobId, Taken>;
+/// The blobs of a session that are here. The core bounds their number and what they hold.
+#[derive(Default)]
+pub(super) struct Blobs {
+    /// Those that were taken and are not over.
+    pub(super) taken: HashMap<BlobId, Taken>,
+    /// Those that are whole and have no place yet: it was lost with the link that they were taken on.
+    pub(super) whole: VecDeque<(IncomingBlob, Bytes)>,
+}
 
 /// How a blob is taken.
 pub(super) enum Taken {
     /// Its handler is being asked.
     Asked,
-    /// Whole: what its handler gets with the bytes, and its place.
-    Whole(Context, BlobOffer, Place),
+    /// Whole: the place of its handler. Nothing else is kept for it, since this may go with its link before it is here.
+    Whole(Place),
     /// As a stream.
     Stream(Arc<Flow>),
 }
@@ -38,10 +44,11 @@ pub(super) enum Taken {
 /// What is to be done next.
 pub(super) enum Next {
     Asks(IncomingBlob),
-    Whole(BlobId, Context, BlobOffer, Bytes, Place),
+    Whole(IncomingBlob, Bytes, Place),
     Readable(Arc<Flow>),
     Ended(Arc<Flow>, Failure),
-    Nothing,
+    /// Nothing, but that its place is free: whoever waits for that is told when no lock is held.
+    Over(Option<Taken>),
 }
 
 impl<I: Inbox> Dispatch<I> {
@@ -50,16 +57,16 @@ impl<I: Inbox> Dispatch<I> {
         while let Some(next) = self.next_of_blobs() {
             match next {
                 Next::Asks(blob) => self.choose(blob),
-                Next::Whole(blob, context, offer, body, place) => {
-                    let handle = self.clone().handle_whole(blob, context, offer, body, place);
+                Next::Whole(incoming, body, place) => {
+                    let handle = self.clone().handle_whole(incoming, body, place);
                     self.handling.runtime.spawn(Box::pin(handle));
                 }
                 Next::Readable(flow) => flow.handle_readable(),
                 Next::Ended(flow, failure) => flow.handle_ended(failure),
-                Next::Nothing => {}
+                Next::Over(taken) => drop(taken),
             }
         }
-        let is_empty = self.lock_blobs().is_empty();
+        let is_empty = self.lock_blobs().taken.is_empty();
         if !is_empty && self.inbox.is_over() {
             self.end_blobs();
         }
@@ -67,7 +74,7 @@ impl<I: Inbox> Dispatch<I> {
 
     /// Everything that is under way comes to nothing.
     fn end_blobs(&self) {
-        let taken = std::mem::take(&mut *self.lock_blobs());
+        let taken = std::mem::take(&mut self.lock_blobs().taken);
         for taken in taken.into_values() {
             if let Taken::Stream(flow) = taken {
                 flow.handle_ended(Failure::ConnectionLost);
@@ -76,33 +83,42 @@ impl<I: Inbox> Dispatch<I> {
     }
 
     /// What happened, and whom it concerns: one step, so that it is in order on several threads.
-    pub(super) fn next_of_blobs(&self) -> Option<Next> {
+    pub(super) fn next_of_blobs(self: &Arc<Self>) -> Option<Next> {
         let mut blobs = self.lock_blobs();
-        Some(match self.inbox.poll_blob()? {
-            BlobEvent::Offered(incoming) => {
-                blobs.insert(incoming.blob, Taken::Asked);
-                Next::Asks(incoming)
+        let Blobs { taken, whole } = &mut *blobs;
+        loop {
+            if !whole.is_empty()
+                && let Some(place) = self.handling.gates.blobs.enter(self)
+            {
+                return whole.pop_front().map(|(incoming, body)| Next::Whole(incoming, body, place));
             }
-            BlobEvent::Whole { blob, body } => match blobs.remove(&blob) {
-                Some(Taken::Whole(context, offer, place)) => Next::Whole(blob, context, offer, body, place),
-                _ => Next::Nothing,
-            },
-            BlobEvent::Readable { blob } => match blobs.get(&blob) {
-                Some(Taken::Stream(flow)) => Next::Readable(flow.clone()),
-                _ => Next::Nothing,
-            },
-            BlobEvent::Ended { blob, failure } => match blobs.remove(&blob) {
-                Some(Taken::Stream(flow)) => Next::Ended(flow, failure),
-                _ => Next::Nothing,
-            },
-            _ => Next::Nothing,
-        })
+            return Some(match self.inbox.poll_blob()? {
+                BlobEvent::Offered(incoming) => {
+                    taken.insert(incoming.blob, Taken::Asked);
+                    Next::Asks(incoming)
+                }
+                BlobEvent::Whole { incoming, body } => match taken.remove(&incoming.blob) {
+                    Some(Taken::Whole(place)) => Next::Whole(incoming, body, place),
+                    _ => {
+                        whole.push_back((incoming, body));
+                        continue;
+                    }
+                },
+                BlobEvent::Readable { blob } => match taken.get(&blob) {
+                    Some(Taken::Stream(flow)) => Next::Readable(flow.clone()),
+                    _ => Next::Over(None),
+                },
+                BlobEvent::Ended { blob, failure } => match taken.remove(&blob) {
+                    Some(Taken::Stream(flow)) => Next::Ended(flow, failure),
+                    over => Next::Over(over),
+                },
+                _ => Next::Over(None),
+            });
+        }
     }
 
     fn choose(self: &Arc<Self>, incoming: IncomingBlob) {
-        let IncomingBlob { blob, source, info_type, name, total, sent_at } = incoming;
-        let context = Context { source, id: None, sent_at, echo_of: None };
-        let offer = BlobOffer { info_type, name, total };
+        let (blob, context, offer) = parts(incoming);
         let choice = catch_unwind(AssertUnwindSafe(|| self.handling.handler.blob_offered(&context, &offer)));
         let choice = self.count(Some(choice)).unwrap_or(BlobChoice::Refuse(Failure::HandlerFailed));
         if let BlobChoice::Refuse(failure) = choice {
@@ -114,7 +130,7 @@ impl<I: Inbox> Dispatch<I> {
         match choice {
             BlobChoice::Refuse(_) => {}
             BlobChoice::Whole => {
-                if self.take(blob, Taken::Whole(context, offer, place)) {
+                if self.take(blob, Taken::Whole(place)) {
                     self.inbox.accept_blob(blob, TakeBlob::Whole);
                 }
             }
@@ -131,7 +147,7 @@ impl<I: Inbox> Dispatch<I> {
 
     /// Notes how a blob is taken, unless it is over already.
     fn take(&self, blob: BlobId, taken: Taken) -> bool {
-        match self.lock_blobs().get_mut(&blob) {
+        match self.lock_blobs().taken.get_mut(&blob) {
             Some(asked) => {
                 *asked = taken;
                 true
@@ -140,14 +156,8 @@ impl<I: Inbox> Dispatch<I> {
         }
     }
 
-    async fn handle_whole(
-        self: Arc<Self>,
-        blob: BlobId,
-        context: Context,
-        offer: BlobOffer,
-        body: Bytes,
-        _place: Place,
-    ) {
+    async fn handle_whole(self: Arc<Self>, incoming: IncomingBlob, body: Bytes, _place: Place) {
+        let (blob, context, offer) = parts(incoming);
         // Also when the runtime drops this task where it waits.
         let _release = Release { dispatch: &self, blob };
         self.run(self.handling.handler.blob(context, offer.info_type, offer.name, body)).await;
@@ -186,7 +196,8 @@ impl<I: Inbox> Inlet for Dispatch<I> {
     }
 
     fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>) {
-        self.lock_blobs().remove(&blob);
+        let over = self.lock_blobs().taken.remove(&blob);
+        drop(over);
         self.inbox.finish_blob(blob, outcome);
     }
 
@@ -195,6 +206,11 @@ impl<I: Inbox> Inlet for Dispatch<I> {
         self.pump_blobs();
         flow.failure().unwrap_or(Failure::ConnectionLost)
     }
+}
+
+fn parts(incoming: IncomingBlob) -> (BlobId, Context, BlobOffer) {
+    let IncomingBlob { blob, source, info_type, name, total, sent_at } = incoming;
+    (blob, Context { source, id: None, sent_at, echo_of: None }, BlobOffer { info_type, name, total })
 }
 
 /// Gives the place of a blob back.

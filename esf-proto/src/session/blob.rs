@@ -57,8 +57,8 @@ pub enum BlobEvent {
     Offered(IncomingBlob),
     /// One that is taken whole is here, and its sender knows. Its place is free when it is released.
     Whole {
-        /// Which.
-        blob: BlobId,
+        /// Which, as it was offered: whoever took it may have gone with its link.
+        incoming: IncomingBlob,
         /// All of it.
         body: Bytes,
     },

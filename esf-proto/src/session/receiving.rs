@@ -61,7 +61,11 @@ struct Incoming {
     source: Source,
     id: u64,
     stream: u64,
-    offer: Option<(u32, Box<str>, Option<UnixMillis>)>,
+    info_type: u32,
+    name: Box<str>,
+    sent_at: Option<UnixMillis>,
+    /// The application has heard of it.
+    offered: bool,
     total: Option<u64>,
     end: Option<u64>,
     phase: Phase,
@@ -166,7 +170,10 @@ impl Receiving {
                 source,
                 id,
                 stream,
-                offer: Some((info_type, name.into(), sent_at)),
+                info_type,
+                name: name.into(),
+                sent_at,
+                offered: false,
                 total,
                 end: None,
                 phase: Phase::Offered,
@@ -375,9 +382,8 @@ impl Receiving {
         let mut over = None;
         let event = self.incoming.iter_mut().find_map(|incoming| {
             let blob = incoming.blob;
-            if let Some((info_type, name, sent_at)) = incoming.offer.take() {
-                let (source, total) = (incoming.source.clone(), incoming.total);
-                return Some(BlobEvent::Offered(IncomingBlob { blob, source, info_type, name, total, sent_at }));
+            if !core::mem::replace(&mut incoming.offered, true) {
+                return Some(BlobEvent::Offered(incoming.as_offered()));
             }
             if !incoming.has_news() {
                 return None;
@@ -386,7 +392,10 @@ impl Receiving {
             match &mut incoming.phase {
                 Phase::Offered | Phase::Whole(_) => None,
                 Phase::Stream { .. } => Some(BlobEvent::Readable { blob }),
-                Phase::Done(body) => Some(BlobEvent::Whole { blob, body: core::mem::take(body) }),
+                Phase::Done(body) => {
+                    let body = core::mem::take(body);
+                    Some(BlobEvent::Whole { incoming: incoming.as_offered(), body })
+                }
                 Phase::Failed(failure) => {
                     over = Some(blob);
                     Some(BlobEvent::Ended { blob, failure: *failure })
@@ -401,7 +410,7 @@ impl Receiving {
 
     /// Whether [`Receiving::poll_event`] has something.
     pub(crate) fn has_event(&self) -> bool {
-        self.incoming.iter().any(|incoming| incoming.offer.is_some() || incoming.has_news())
+        self.incoming.iter().any(|incoming| !incoming.offered || incoming.has_news())
     }
 
     /// Blobs that are under way, or whole and not released.
@@ -443,7 +452,7 @@ impl Receiving {
     fn over(&mut self, blob: BlobId, failure: Failure) {
         let Some(incoming) = self.of_blob(blob) else { return };
         let freed = incoming.assembled();
-        let unheard = incoming.offer.is_some();
+        let unheard = !incoming.offered;
         incoming.phase = Phase::Failed(failure);
         incoming.told = false;
         self.assembled -= freed;
@@ -495,6 +504,12 @@ fn append(chunks: &mut VecDeque<Bytes>, new: Bytes) {
 impl Incoming {
     fn is_whole(&self) -> bool {
         self.end == Some(self.held)
+    }
+
+    /// What the application hears of it.
+    fn as_offered(&self) -> IncomingBlob {
+        let Self { blob, info_type, total, sent_at, .. } = *self;
+        IncomingBlob { blob, source: self.source.clone(), info_type, name: self.name.clone(), total, sent_at }
     }
 
     /// Whether something happened that the application has not heard of, beside the offer.

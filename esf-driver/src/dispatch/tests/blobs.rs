@@ -1,6 +1,8 @@
 //! Blobs at a handler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+use esf_proto::session::blob::IncomingBlob;
 
 use super::*;
 use crate::{
@@ -33,14 +35,11 @@ impl Posted {
 const BLOB: BlobId = BlobId(7);
 
 fn offered(blob: BlobId) -> BlobEvent {
-    BlobEvent::Offered(esf_proto::session::blob::IncomingBlob {
-        blob,
-        source: source("a"),
-        info_type: 5,
-        name: "x.txt".into(),
-        total: Some(6),
-        sent_at: None,
-    })
+    BlobEvent::Offered(incoming(blob))
+}
+
+fn incoming(blob: BlobId) -> IncomingBlob {
+    IncomingBlob { blob, source: source("a"), info_type: 5, name: "x.txt".into(), total: Some(6), sent_at: None }
 }
 
 struct Blobs {
@@ -53,11 +52,15 @@ struct Blobs {
 
 /// A dispatch whose handler is made with the log of the test.
 fn blobs<H: Handler>(handler: impl FnOnce(Arc<Mutex<Vec<String>>>) -> H) -> Blobs {
+    behind(Gates::new(1, 1), handler)
+}
+
+fn behind<H: Handler>(gates: Gates, handler: impl FnOnce(Arc<Mutex<Vec<String>>>) -> H) -> Blobs {
     let (runtime, post, log) = (Virtual::new(), Post::default(), Arc::<Mutex<Vec<String>>>::default());
     let handling = Arc::new(Handling {
         handler: Arc::new(handler(log.clone())),
         runtime: runtime.clone(),
-        gates: Gates::new(1, 1),
+        gates,
         limit: LIMIT,
         counters: HandlerCounters::default(),
     });
@@ -87,7 +90,8 @@ impl Blobs {
 
     /// Nothing is left of any blob, and no task.
     fn is_quiet(&self) -> bool {
-        self.dispatch.blobs.lock().unwrap().is_empty() && self.runtime.running() == 0
+        let blobs = self.dispatch.blobs.lock().unwrap();
+        blobs.taken.is_empty() && blobs.whole.is_empty() && self.runtime.running() == 0
     }
 }
 
@@ -129,11 +133,40 @@ fn a_whole_blob_comes_with_its_name_and_its_place_is_kept_for_its_handler() {
     });
     blobs.happens(offered(BLOB));
     assert_eq!(blobs.post.lock().blobs.accepted, [(BLOB, TakeBlob::Whole)]);
-    blobs.happens(BlobEvent::Whole { blob: BLOB, body: "hello!".into() });
+    blobs.happens(BlobEvent::Whole { incoming: incoming(BLOB), body: "hello!".into() });
     assert_eq!((blobs.log(), blobs.finished()), (vec!["a 5 x.txt b\"hello!\"".to_owned()], vec![]));
     release.tell(());
     blobs.runtime.run();
     assert_eq!(blobs.finished(), [(BLOB, Ok(()))]);
+    assert!(blobs.is_quiet());
+}
+
+#[test]
+fn blobs_that_are_whole_after_their_link_has_gone_come_all_the_same_as_there_is_room() {
+    // On another link of the session there is another dispatch, which was not there when they were offered.
+    let (hold, held) = (0..3).map(|_| completion::<()>()).unzip::<_, _, Vec<_>, VecDeque<_>>();
+    let held = Arc::new(Mutex::new(held));
+    let blobs = behind(Gates::of_threads(1), |log| {
+        Handlers::new().blob(move |_, _, _, body| {
+            let (log, held) = (log.clone(), held.lock().unwrap().pop_front().expect("three blobs"));
+            async move {
+                log.lock().unwrap().push(format!("{body:?}"));
+                held.await.expect("released");
+            }
+        })
+    });
+    let ids = [BLOB, BlobId(8), BlobId(9)];
+    for (id, body) in ids.into_iter().zip(["one", "two", "three"]) {
+        blobs.happens(BlobEvent::Whole { incoming: incoming(id), body: body.into() });
+    }
+    let mut expected = Vec::new();
+    for (hold, body) in hold.into_iter().zip(["one", "two", "three"]) {
+        expected.push(format!("b{body:?}"));
+        assert_eq!(blobs.log(), expected, "each has a thread, and there is one");
+        hold.tell(());
+        blobs.runtime.run();
+    }
+    assert_eq!(blobs.finished(), ids.map(|id| (id, Ok(()))), "their places are free");
     assert!(blobs.is_quiet());
 }
 

@@ -18,6 +18,11 @@ fn offer(id: u64, stream: u64, total: Option<u64>) -> Offer<'static> {
     Offer { source: source("ann"), id, again: false, stream, total, info_type: 3, name: "n", sent_at: None }
 }
 
+/// What the application hears of it.
+fn as_offered(blob: BlobId, total: Option<u64>) -> IncomingBlob {
+    IncomingBlob { blob, source: source("ann"), info_type: 3, name: "n".into(), total, sent_at: None }
+}
+
 fn events(receiving: &mut Receiving) -> Vec<BlobEvent> {
     core::iter::from_fn(|| receiving.poll_event()).collect()
 }
@@ -179,7 +184,7 @@ fn what_was_offered_again_after_it_ended_is_answered_as_before() {
     let again = Offer { again: true, ..offer(1, STREAM, Some(0)) };
     receiving.on_offer(NOW, again);
     assert_eq!(answers(&mut receiving), [(1, Ok(()))], "its application has it still");
-    assert_eq!(events(&mut receiving), [BlobEvent::Whole { blob, body: Bytes::new() }]);
+    assert_eq!(events(&mut receiving), [BlobEvent::Whole { incoming: as_offered(blob, Some(0)), body: Bytes::new() }]);
     receiving.finish(blob, Ok(()));
     receiving.on_offer(NOW, Offer { again: true, ..offer(1, STREAM, Some(0)) });
     assert_eq!(answers(&mut receiving), [(1, Ok(()))]);
