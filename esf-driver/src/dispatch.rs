@@ -20,16 +20,18 @@ use esf_proto::{
 };
 
 use crate::{
-    handler::{AnyHandler, Context, HandlerFailed},
+    handler::{AnyHandler, Context},
     tasks::{Tasks, catch_panic, within},
 };
 
 mod blobs;
 mod gate;
+mod queries;
 
 use blobs::Blobs;
 pub(crate) use gate::Gates;
 use gate::{Kind, Place, Visitor};
+pub(crate) use queries::InPlace;
 
 /// Bytes of messages that wait for handlers, of one client or of one session at a server.
 const QUEUE: usize = 256 * 1024;
@@ -66,6 +68,7 @@ pub(crate) struct Handling {
     /// How long a handler may take.
     pub(crate) limit: Duration,
     pub(crate) counters: HandlerCounters,
+    pub(crate) in_place: InPlace,
 }
 
 /// What happened to handlers.
@@ -96,7 +99,7 @@ struct State {
     idle: VecDeque<Source>,
     /// A query that found no place yet.
     next_query: Option<IncomingQuery>,
-    /// Queries being handled, by who asked.
+    /// Queries that tasks wait for, by who asked.
     asked: HashMap<Source, usize>,
 }
 
@@ -112,15 +115,17 @@ impl<I: Inbox> Dispatch<I> {
     /// Pulls what there is room for and starts handlers for it. Called whenever something may have arrived; never with
     /// a lock of the inbox held.
     pub(crate) fn pump(self: &Arc<Self>) {
+        self.pump_all(true);
+    }
+
+    fn pump_all(self: &Arc<Self>, in_place: bool) {
         self.pull_messages();
         // A runtime that is shut down drops a task at once, and with it its place, which pumps: so no lock is held
         // where a task is spawned.
         while let Some((source, place)) = self.next_worker() {
             self.handling.runtime.spawn(Box::pin(self.clone().work(source, place)));
         }
-        while let Some((query, place)) = self.next_query() {
-            self.handling.runtime.spawn(Box::pin(self.clone().answer(query, place)));
-        }
+        self.pump_queries(in_place);
         self.pump_blobs();
     }
 
@@ -147,27 +152,6 @@ impl<I: Inbox> Dispatch<I> {
         }
         let place = self.handling.gates.messages.enter(self)?;
         Some((state.idle.pop_front()?, place))
-    }
-
-    fn next_query(self: &Arc<Self>) -> Option<(IncomingQuery, Place)> {
-        let queries = &self.handling.gates.queries;
-        // Nobody holds more than half of the places, so that one who asks for ever leaves room for others.
-        let share = (queries.limit() / 2).max(1);
-        let mut state = self.lock();
-        loop {
-            let query = state.next_query.take().or_else(|| self.inbox.poll_query())?;
-            if state.asked.get(&query.source).is_some_and(|asked| *asked >= share) {
-                self.handling.counters.refused.fetch_add(1, Ordering::Relaxed);
-                self.inbox.reply(query.token, Err(Failure::Busy));
-                continue;
-            }
-            let Some(place) = queries.enter(self) else {
-                state.next_query = Some(query);
-                return None;
-            };
-            *state.asked.entry(query.source.clone()).or_default() += 1;
-            return Some((query, place));
-        }
     }
 
     /// Handles the messages of one source, one at a time.
@@ -219,25 +203,6 @@ impl<I: Inbox> Dispatch<I> {
         }
     }
 
-    async fn answer(self: Arc<Self>, query: IncomingQuery, place: Place) {
-        let IncomingQuery { token, source, info_type, body, sent_at } = query;
-        let context = Context { source: source.clone(), id: None, sent_at, echo_of: None };
-        let answer = self.run(async { self.handling.handler.query(context, info_type, body).await }).await;
-        let result = match answer {
-            Some(Ok(body)) => Ok(body),
-            Some(Err(HandlerFailed)) | None => Err(Failure::HandlerFailed),
-        };
-        self.inbox.reply(token, result);
-        if let Entry::Occupied(mut asked) = self.lock().asked.entry(source) {
-            *asked.get_mut() -= 1;
-            if *asked.get() == 0 {
-                asked.remove();
-            }
-        }
-        drop(place);
-        self.pump();
-    }
-
     /// Runs a handler; `None` if it panicked or took too long.
     async fn run<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
         let caught = catch_panic(handler);
@@ -268,7 +233,8 @@ impl<I: Inbox> Dispatch<I> {
 
 impl<I: Inbox> Visitor for Dispatch<I> {
     fn handle_room(self: Arc<Self>) {
-        self.pump();
+        // Whoever left has neither time nor stack for handlers of others.
+        self.pump_all(false);
     }
 
     fn waits(&self, kind: Kind) -> &AtomicBool {

@@ -1,5 +1,7 @@
 //! What an application does with what others send it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use esf_proto::{
     failure::Failure,
@@ -15,9 +17,12 @@ use crate::{
 /// Handles what arrives, at a client or at a server.
 ///
 /// Messages of one source are handled one at a time, in order; those of several sources at the same time. Queries
-/// start in order and may overlap. Handlers run in tasks of their own: one that is slow, panics or never returns delays
-/// neither the connection nor the messages of others. One that takes longer than the limit of its client or server is
-/// dropped where it waits.
+/// start in order and may overlap. A handler that is slow, panics or never returns delays neither the connection nor the
+/// messages of others: handlers of messages run in tasks of their own, and those of queries as soon as they wait for
+/// something. One that takes longer than the limit of its client or server is dropped where it waits.
+///
+/// Up to its first wait an asynchronous handler of a query may run where its connection is served. What computes for long or
+/// blocks belongs on a thread for that, as everywhere in asynchronous code.
 ///
 /// A handler may send, and may wait for a query of its own. A message handler that waits for a certain send to a peer
 /// whose handler does the same waits until the time of one of them is over.
@@ -225,7 +230,12 @@ impl Handler for Handlers {
 /// A [`Handler`] behind a pointer.
 pub(crate) trait AnyHandler: Send + Sync {
     fn information(&self, context: Context, info_type: u32, body: Bytes) -> BoxFuture<'_, ()>;
-    fn query(&self, context: Context, info_type: u32, body: Bytes) -> BoxFuture<'_, Result<Bytes, HandlerFailed>>;
+    fn query(
+        self: Arc<Self>,
+        context: Context,
+        info_type: u32,
+        body: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, HandlerFailed>>;
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) -> BoxFuture<'_, ()>;
     fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice;
     fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) -> BoxFuture<'_, ()>;
@@ -237,8 +247,13 @@ impl<H: Handler> AnyHandler for H {
         Box::pin(Handler::information(self, context, info_type, body))
     }
 
-    fn query(&self, context: Context, info_type: u32, body: Bytes) -> BoxFuture<'_, Result<Bytes, HandlerFailed>> {
-        Box::pin(Handler::query(self, context, info_type, body))
+    fn query(
+        self: Arc<Self>,
+        context: Context,
+        info_type: u32,
+        body: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, HandlerFailed>> {
+        Box::pin(async move { Handler::query(&*self, context, info_type, body).await })
     }
 
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) -> BoxFuture<'_, ()> {

@@ -22,6 +22,12 @@ pub trait Tasks: Send + Sync + 'static {
 
     /// Runs a task on its own. It may be called from any thread.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+
+    /// Whether futures return soon when they are polled, as asynchronous ones should, so that one which is likely to be
+    /// ready may be polled right away instead of in a task. Not where handlers block.
+    fn polls_in_place(&self) -> bool {
+        false
+    }
 }
 
 /// One timer.

@@ -61,6 +61,11 @@ impl Virtual {
         panic!("the tasks spin");
     }
 
+    /// Time passes in the middle of a task.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.now.store((self.now() + time).as_micros(), Ordering::SeqCst);
+    }
+
     /// Moves the clock in steps to each alarm on the way, and runs the tasks at each.
     pub(crate) fn advance(&self, by: Duration) {
         let end = self.now() + by;
@@ -137,6 +142,10 @@ impl Tasks for Virtual {
     fn spawn(&self, future: BoxFuture<'static, ()>) {
         self.spawned.fetch_add(1, Ordering::SeqCst);
         self.tasks().push(Task { future, flag: Arc::new(Flag(AtomicBool::new(true))) });
+    }
+
+    fn polls_in_place(&self) -> bool {
+        true
     }
 }
 

@@ -59,6 +59,10 @@ impl Tasks for Smol {
         }
         .detach();
     }
+
+    fn polls_in_place(&self) -> bool {
+        true
+    }
 }
 
 impl Runtime for Smol {

@@ -54,6 +54,10 @@ impl Tasks for Tokio {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         self.handle.spawn(task);
     }
+
+    fn polls_in_place(&self) -> bool {
+        true
+    }
 }
 
 impl Runtime for Tokio {

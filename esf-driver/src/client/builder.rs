@@ -15,7 +15,7 @@ use super::{
     dial::Dialer,
 };
 use crate::{
-    dispatch::{Dispatch, Gates, HandlerCounters, Handling},
+    dispatch::{Dispatch, Gates, HandlerCounters, Handling, InPlace},
     handler::AnyHandler,
     random,
     tasks::Tasks,
@@ -205,6 +205,7 @@ impl Plan {
                 gates: self.gates,
                 limit: HANDLER_LIMIT,
                 counters: HandlerCounters::default(),
+                in_place: InPlace::default(),
             });
             Handle { shared: shared.insert(Shared::new(session, self.url, self.tasks, handling)).clone() }
         });

@@ -5,7 +5,7 @@ use esf_proto::ids::{DeviceKind, Engine, InstanceId, UserId};
 use super::*;
 use crate::{
     completion::{Teller, completion},
-    handler::Handler,
+    handler::{Handler, HandlerFailed},
     testing::Virtual,
 };
 
@@ -63,6 +63,8 @@ struct Recorded {
     /// `user:text` at the start, `user:text.` at the end.
     log: Vec<String>,
     held: VecDeque<Teller<()>>,
+    runtime: Option<Arc<Virtual>>,
+    computes: Duration,
 }
 
 const AT_ONCE: u32 = 0;
@@ -70,6 +72,8 @@ const AT_ONCE: u32 = 0;
 const HELD: u32 = 1;
 const NEVER: u32 = 2;
 const PANICS: u32 = 3;
+/// Computes for a while.
+const SLOW: u32 = 4;
 
 impl Recorder {
     fn log(&self) -> Vec<String> {
@@ -98,6 +102,10 @@ impl Recorder {
             }
             NEVER => std::future::pending().await,
             PANICS => panic!("as the test wants"),
+            SLOW => {
+                let recorded = self.0.lock().unwrap();
+                recorded.runtime.iter().for_each(|runtime| runtime.pass(recorded.computes));
+            }
             _ => {}
         }
         self.0.lock().unwrap().log.push(format!("{name}."));
@@ -116,6 +124,7 @@ impl Handler for Recorder {
 }
 
 mod blobs;
+mod queries;
 
 struct Bench {
     runtime: Arc<Virtual>,
@@ -135,7 +144,9 @@ fn bench(messages: usize, queries: usize) -> Bench {
         gates: Gates::new(messages, queries),
         limit: LIMIT,
         counters: HandlerCounters::default(),
+        in_place: InPlace::default(),
     });
+    recorder.0.lock().unwrap().runtime = Some(runtime.clone());
     let dispatch = Dispatch::new(post.clone(), handling.clone());
     Bench { runtime, recorder, handling, post, dispatch }
 }
@@ -262,75 +273,6 @@ fn no_more_is_pulled_than_the_queue_holds() {
         bench.run();
     }
     assert_eq!((waiting(), bench.dispatch.lock().held), (0, 0));
-}
-
-#[test]
-fn queries_start_in_order_and_overlap() {
-    let bench = bench(1, 256);
-    bench.message("a", NEVER, "m");
-    bench.query(1, "a", HELD);
-    bench.query(2, "a", AT_ONCE);
-    bench.run();
-    assert_eq!(bench.recorder.log(), ["a:m", "a:1", "a:2", "a:2."]);
-    assert_eq!(bench.replies(), BTreeMap::from([(2, Ok("2".into()))]));
-    bench.recorder.release();
-    bench.run();
-    assert_eq!(bench.replies().get(&1), Some(&Ok("1".into())));
-    assert!(bench.dispatch.lock().asked.is_empty());
-}
-
-#[test]
-fn a_query_whose_handler_panics_or_never_returns_has_failed() {
-    let bench = bench(64, 256);
-    bench.query(1, "a", PANICS);
-    bench.query(2, "a", NEVER);
-    bench.runtime.run();
-    bench.run();
-    assert_eq!(bench.replies(), BTreeMap::from([(1, Err(Failure::HandlerFailed))]));
-    bench.runtime.advance(LIMIT);
-    assert_eq!(bench.replies().get(&2), Some(&Err(Failure::HandlerFailed)));
-}
-
-#[test]
-fn nobody_handles_means_the_handler_failed() {
-    let bench = bench(64, 256);
-    let handling = Handling {
-        handler: Arc::new(()),
-        runtime: bench.runtime.clone(),
-        gates: Gates::new(1, 1),
-        limit: LIMIT,
-        counters: HandlerCounters::default(),
-    };
-    bench.query(1, "a", AT_ONCE);
-    Dispatch::new(bench.post.clone(), Arc::new(handling)).pump();
-    bench.runtime.run();
-    assert_eq!(bench.replies(), BTreeMap::from([(1, Err(Failure::HandlerFailed))]));
-}
-
-#[test]
-fn one_who_asks_too_much_is_told_so_and_others_are_answered() {
-    let bench = bench(64, 4);
-    for token in 1..=4 {
-        bench.query(token, "a", NEVER);
-    }
-    bench.query(5, "b", AT_ONCE);
-    bench.run();
-    let busy = Err(Failure::Busy);
-    assert_eq!(bench.replies(), BTreeMap::from([(3, busy.clone()), (4, busy), (5, Ok("5".into()))]));
-    assert_eq!(bench.handling.counters.refused.load(Ordering::Relaxed), 2);
-}
-
-#[test]
-fn a_query_without_a_place_waits_for_one() {
-    let bench = bench(64, 2);
-    bench.query(1, "a", HELD);
-    bench.query(2, "b", HELD);
-    bench.query(3, "c", AT_ONCE);
-    bench.run();
-    assert_eq!(bench.recorder.log(), ["a:1", "b:2"]);
-    bench.recorder.release();
-    bench.runtime.run();
-    assert_eq!(bench.replies().get(&3), Some(&Ok("3".into())));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     admission::Admission,
     client::HANDLER_LIMIT,
-    dispatch::{Gates, HandlerCounters, Handling},
+    dispatch::{Gates, HandlerCounters, Handling, InPlace},
     handler::{AnyHandler, Handler},
     node::{Inputs, Node},
     random,
@@ -189,6 +189,7 @@ impl ServerBuilder {
             gates: self.gates,
             limit: self.handler_limit,
             counters: HandlerCounters::default(),
+            in_place: InPlace::default(),
         });
         let shared = Arc::new(Shared {
             node: Node::new(self.config, inputs),

@@ -63,6 +63,7 @@ fn behind<H: Handler>(gates: Gates, handler: impl FnOnce(Arc<Mutex<Vec<String>>>
         gates,
         limit: LIMIT,
         counters: HandlerCounters::default(),
+        in_place: InPlace::default(),
     });
     let dispatch = Dispatch::new(post.clone(), handling.clone());
     Blobs { runtime, handling, post, dispatch, log }
