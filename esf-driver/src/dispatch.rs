@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -86,7 +86,17 @@ pub(crate) struct Dispatch<I> {
     state: Mutex<State>,
     /// Apart from the rest, since an offer asks the handler meanwhile.
     blobs: Mutex<Blobs>,
+    chain: Mutex<Chain<I>>,
     waits: [AtomicBool; 3],
+}
+
+/// The dispatches of one engine's sessions, one after the other: messages of a source are handled one at a time, in
+/// order, also when its session was lost and it has another.
+struct Chain<I> {
+    /// Its messages come first, while there are any.
+    before: Weak<Dispatch<I>>,
+    /// Waits for this one, perhaps with nobody else to hold it.
+    after: Option<Arc<Dispatch<I>>>,
 }
 
 #[derive(Default)]
@@ -105,7 +115,15 @@ struct State {
 
 impl<I: Inbox> Dispatch<I> {
     pub(crate) fn new(inbox: I, handling: Arc<Handling>) -> Arc<Self> {
-        Arc::new(Self { inbox, handling, state: Mutex::default(), blobs: Mutex::default(), waits: Default::default() })
+        let chain = Chain { before: Weak::new(), after: None };
+        let (state, blobs, chain) = (Mutex::default(), Mutex::default(), Mutex::new(chain));
+        Arc::new(Self { inbox, handling, state, blobs, chain, waits: Default::default() })
+    }
+
+    /// Handles no message before those of `before`, whose inbox gets no more.
+    pub(crate) fn follow(self: &Arc<Self>, before: &Arc<Self>) {
+        self.chain().before = Arc::downgrade(before);
+        before.chain().after = Some(self.clone());
     }
 
     pub(crate) fn inbox(&self) -> &I {
@@ -129,7 +147,23 @@ impl<I: Inbox> Dispatch<I> {
         self.pump_blobs();
     }
 
+    /// Whether no dispatch before this one has messages left.
+    fn is_first(&self) -> bool {
+        let before = self.chain().before.upgrade();
+        before.is_none_or(|before| {
+            before.pump();
+            before.is_drained()
+        })
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_first() && self.lock().sources.is_empty()
+    }
+
     fn pull_messages(&self) {
+        if !self.is_first() {
+            return;
+        }
         let mut state = self.lock();
         while state.held < QUEUE {
             let Some(message) = self.inbox.poll_message() else { return };
@@ -174,6 +208,10 @@ impl<I: Inbox> Dispatch<I> {
         // The place goes first, so that this dispatch may have it again if nobody else waits for one.
         drop(place);
         self.pump();
+        let after = self.is_drained().then(|| self.chain().after.take()).flatten();
+        if let Some(after) = after {
+            after.pump();
+        }
     }
 
     fn next_of(&self, source: &Source) -> Option<Message> {
@@ -228,6 +266,10 @@ impl<I: Inbox> Dispatch<I> {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chain(&self) -> MutexGuard<'_, Chain<I>> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use esf_proto::{
     failure::Failure,
-    ids::UserId,
+    ids::{Engine, UserId},
     server::{AppRequest, AppResponse},
     time::Instant,
 };
@@ -105,7 +105,7 @@ struct State {
     counters: DriverCounters,
     decisions: AtomicUsize,
     addresses: Mutex<Vec<SocketAddr>>,
-    dispatches: Mutex<HashMap<usize, Weak<Dispatch<CellInbox>>>>,
+    dispatches: Mutex<HashMap<Engine, Weak<Dispatch<CellInbox>>>>,
     /// No more connections are taken.
     stopping: AtomicBool,
     /// Tasks that accept.
@@ -350,7 +350,7 @@ impl Shared {
         self.state.cut_off.load(Ordering::Relaxed)
     }
 
-    fn dispatches(&self) -> MutexGuard<'_, HashMap<usize, Weak<Dispatch<CellInbox>>>> {
+    fn dispatches(&self) -> MutexGuard<'_, HashMap<Engine, Weak<Dispatch<CellInbox>>>> {
         lock(&self.state.dispatches)
     }
 

@@ -324,7 +324,7 @@ impl Cell {
                 next = session.poll_hub();
             }
         }
-        if session.has_application_work() {
+        if session.take_application_wake() {
             self.application.wake();
         }
         std::iter::from_fn(|| session.poll_change()).collect()

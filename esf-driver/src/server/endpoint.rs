@@ -253,29 +253,29 @@ impl Inbox for CellInbox {
 impl Drop for CellInbox {
     fn drop(&mut self) {
         let mut dispatches = self.shared.dispatches();
-        let key = key(&self.cell);
         // Another one may have taken the place already.
-        if dispatches.get(&key).is_some_and(|dispatch| dispatch.strong_count() == 0) {
-            dispatches.remove(&key);
+        if dispatches.get(self.cell.engine()).is_some_and(|dispatch| dispatch.strong_count() == 0) {
+            dispatches.remove(self.cell.engine());
         }
     }
 }
 
 impl Shared {
-    /// The dispatch of a session: the one that there is, while a link or a handler holds it.
+    /// The dispatch of a session: the one that there is, while a link or a handler holds it. If it is that of an earlier
+    /// session of the same engine, another one follows it.
     fn dispatch_of(self: &Arc<Self>, cell: &Arc<Cell>) -> Arc<Dispatch<CellInbox>> {
         let mut dispatches = self.dispatches();
-        let known = dispatches.get(&key(cell)).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let inbox = CellInbox { cell: cell.clone(), shared: self.clone() };
-            let dispatch = Dispatch::new(inbox, self.handling.clone());
-            dispatches.insert(key(cell), Arc::downgrade(&dispatch));
-            dispatch
-        })
+        let known = dispatches.get(cell.engine()).and_then(Weak::upgrade);
+        if let Some(known) = known.as_ref().filter(|known| Arc::ptr_eq(&known.inbox().cell, cell)) {
+            return known.clone();
+        }
+        let inbox = CellInbox { cell: cell.clone(), shared: self.clone() };
+        let dispatch = Dispatch::new(inbox, self.handling.clone());
+        dispatches.insert(cell.engine().clone(), Arc::downgrade(&dispatch));
+        drop(dispatches);
+        if let Some(before) = known {
+            dispatch.follow(&before);
+        }
+        dispatch
     }
-}
-
-/// A cell's address is its own while a dispatch holds it.
-fn key(cell: &Arc<Cell>) -> usize {
-    Arc::as_ptr(cell).addr()
 }

@@ -215,6 +215,71 @@ fn the_order_of_messages_to_the_server_holds_across_links() {
     assert!(server.0.dispatches().is_empty(), "nothing is kept of a session that is gone");
 }
 
+#[test]
+fn what_a_busy_application_leaves_waits_without_waking_anybody() {
+    let runtime = Virtual::new();
+    let (gate, seen) = (Gate::default(), Arc::new(AtomicU64::new(0)));
+    let (held, count) = (gate.clone(), seen.clone());
+    let handler = Handlers::new().information(move |_: Context, _: u32, _: Bytes| {
+        let (gate, count) = (held.clone(), count.clone());
+        async move {
+            gate.pass().await;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let server = ServerBuilder::new(runtime.clone()).open().handler(handler).start().unwrap();
+    let alice = connect(&runtime, &server, "alice");
+    let (mut sent, body) = (0, vec![0; 8 * 1024]);
+    for _ in 0..6 {
+        sent += (0..8).filter(|_| alice.send(To::Server, 1, body.clone()).is_ok()).count() as u64;
+        // Panics if a task wakes itself for ever.
+        runtime.run();
+    }
+    assert!(sent * 8 > 256, "more than waits for handlers: {sent}");
+    gate.open();
+    runtime.run();
+    assert_eq!(seen.load(Ordering::Relaxed), sent);
+}
+
+#[test]
+fn the_order_of_messages_to_the_server_holds_across_sessions() {
+    let runtime = Virtual::new();
+    let (gate, seen) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
+    let (held, log) = (gate.clone(), seen.clone());
+    let handler = Handlers::new().information(move |_: Context, info_type: u32, _: Bytes| {
+        let (gate, log) = (held.clone(), log.clone());
+        async move {
+            gate.pass().await;
+            log.lock().unwrap().push(info_type);
+        }
+    });
+    let server = ServerBuilder::new(runtime.clone()).open();
+    let server = server.configure(|config| config.resume_window = Duration::from_millis(1));
+    let server = server.handler(handler).start().unwrap();
+    let config = ClientConfig::new(UserId::parse("alice", 64).unwrap());
+    let (builder, lines) = on_lines(&runtime, &server, config);
+    let alice = runtime.block_on(builder.connect()).unwrap();
+    for session in 0..3 {
+        for n in 0..10 {
+            alice.send(To::Server, session * 10 + n, "").unwrap();
+        }
+        runtime.run();
+        // The session is lost while its first message is being handled and the others wait.
+        let last = lines.lock().unwrap().len() - 1;
+        cut(&lines, last);
+        runtime.advance(Duration::from_secs(10));
+        assert!(alice.is_connected());
+    }
+    assert_eq!((alice.stats().session.logins, alice.stats().session.resumes), (4, 0), "each session was lost");
+    assert!(seen.lock().unwrap().is_empty(), "one at a time, whichever session it came in");
+    gate.open();
+    runtime.run();
+    assert_eq!(*seen.lock().unwrap(), (0..30).collect::<Vec<_>>());
+    runtime.block_on(alice.log_off());
+    runtime.advance(Duration::from_secs(5));
+    assert!(server.0.dispatches().is_empty(), "nothing is kept of a session that is gone");
+}
+
 /// A stream that ends when the test takes it away. It is looked at again when something is sent to it or by its timers.
 struct Cut(Arc<Mutex<Option<crate::memory::Duplex>>>);
 

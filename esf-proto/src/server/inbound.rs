@@ -140,6 +140,7 @@ impl Session {
         }
         self.inbox_bytes += cost;
         self.inbox.push_back((message, cost));
+        self.arrived = true;
         Ok(())
     }
 

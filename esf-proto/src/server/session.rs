@@ -67,6 +67,8 @@ pub struct Session {
     pub(super) inbox_bytes: usize,
     queries: VecDeque<(IncomingQuery, usize)>,
     query_bytes: usize,
+    /// One of the two got more since the application was woken.
+    pub(super) arrived: bool,
     /// Blobs to the server's application, if there ever was one.
     pub(super) receiving: Option<Box<Receiving>>,
     pub(super) last_route: LastRoute,
@@ -173,6 +175,7 @@ impl Session {
             inbox_bytes: 0,
             queries: VecDeque::new(),
             query_bytes: 0,
+            arrived: false,
             receiving: None,
             last_route: LastRoute::default(),
             commands: VecDeque::new(),
@@ -243,11 +246,12 @@ impl Session {
         self.budget.used()
     }
 
-    /// Whether something waits for the server's application.
+    /// Whether something came for the server's application since this was last asked. What it leaves here because it is
+    /// busy is no reason to wake it again.
     #[must_use]
-    pub fn has_application_work(&self) -> bool {
+    pub fn take_application_wake(&mut self) -> bool {
         let blobs = self.receiving.as_ref().is_some_and(|receiving| receiving.has_event());
-        !self.inbox.is_empty() || !self.queries.is_empty() || blobs
+        core::mem::take(&mut self.arrived) || blobs
     }
 
     /// Whether a link of this generation has the session.
@@ -630,6 +634,7 @@ impl Session {
         }
         self.query_bytes += cost;
         self.queries.push_back((query, cost));
+        self.arrived = true;
     }
 
     /// Tells the sender of a frame that this session could not deliver it.
