@@ -1,6 +1,6 @@
 //! How fast ESF is, beside the limits of the machine and beside its peers: what `cargo xtask bench` runs.
 //!
-//! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`limits`]
+//! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`serve`] are small servers of the library, [`limits`]
 //! are the servers that do nothing but the transport, [`peers`] those that others wrote; [`subject`] starts what is measured; a module for each of the
 //! benches ([`relay`], [`query`], [`idle`], [`blob`], [`storm`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
 #![expect(clippy::print_stderr, reason = "each run is told while it is made")]
@@ -20,6 +20,7 @@ pub mod process;
 pub mod query;
 pub mod relay;
 pub mod report;
+pub mod serve;
 pub mod soak;
 pub mod storm;
 pub mod subject;

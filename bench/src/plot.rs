@@ -17,6 +17,9 @@ const PANELS: &[(&str, &str)] = &[
     ("Idle connection: bytes in the server's memory, after a message of", "idle/*"),
 ];
 
+/// What the ends of names mean.
+const HOW: &[(&str, &str)] = &[("/coalesced", ", coalesced"), ("/smol", " on smol"), ("/threads", " on threads")];
+
 /// The plot; what was not measured is not in it.
 #[must_use]
 pub fn svg(report: &Report) -> String {
@@ -51,7 +54,8 @@ pub fn svg(report: &Report) -> String {
 /// What a row is called in a panel, if it belongs there.
 fn label(name: &str, pattern: &str) -> Option<String> {
     let (before, after) = pattern.split_once('*')?;
-    let plain = name.strip_suffix("/coalesced").unwrap_or(name);
+    let (plain, how) =
+        HOW.iter().find_map(|(suffix, how)| Some((name.strip_suffix(suffix)?, *how))).unwrap_or((name, ""));
     let middle = plain.strip_prefix(before)?.strip_suffix(after)?;
     let what = match middle {
         "relay" => "ESF",
@@ -60,7 +64,7 @@ fn label(name: &str, pattern: &str) -> Option<String> {
         "limit/tungstenite" => "tungstenite echo",
         other => other.strip_prefix("peer/").unwrap_or(other),
     };
-    Some(if plain == name { what.to_owned() } else { format!("{what}, coalesced") })
+    Some(format!("{what}{how}"))
 }
 
 fn class(name: &str) -> &'static str {

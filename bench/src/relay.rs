@@ -6,7 +6,7 @@ use crate::{
     load::{Outcome, Spec, Talk},
     peers::{self, Peer},
     report::{Report, Row, median},
-    subject::{Library, Subject, load},
+    subject::{Library, Runtime, Subject, load},
 };
 
 /// tungstenite has to reach this part of raw TCP with small messages, or something is wrong with the run. With large
@@ -15,6 +15,8 @@ const HONEST: f64 = 0.4;
 const SMALL: usize = 64;
 /// Where neither side has had this part of its core, somebody else had it: both are never idle together.
 const ALONE: f64 = 0.8;
+/// So many times the pairs is what threads are measured with once more: 1,000 connections, as `cargo xtask bench` has it.
+const MORE: usize = 5;
 
 /// One thing that is measured.
 struct Measured {
@@ -23,13 +25,15 @@ struct Measured {
     talk: Talk,
     body: usize,
     in_flight: usize,
+    /// Half as many as there are connections.
+    pairs: usize,
     outcomes: Vec<Outcome>,
 }
 
 #[derive(Debug, Clone)]
 enum Server {
     Esf,
-    Library(Library),
+    Library(Library, Runtime),
     Limit(Limit),
     Peer(Peer),
 }
@@ -40,7 +44,7 @@ enum Server {
 /// A server or the generator fails.
 pub fn run(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
     let peers = if plan.peers { peers::prepare(&mut report.not_run) } else { Vec::new() };
-    let mut all = list(&peers);
+    let mut all = list(plan, &peers);
     for run in 0..plan.runs {
         for measured in &mut all {
             let outcome = measure(plan, measured).map_err(|problem| format!("{}: {problem}", measured.name))?;
@@ -61,24 +65,31 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
     Ok(())
 }
 
-fn list(peers: &[Peer]) -> Vec<Measured> {
+fn list(plan: &Plan, peers: &[Peer]) -> Vec<Measured> {
     let mut all = Vec::new();
-    let mut add = |name: String, server, talk, body, in_flight| {
-        all.push(Measured { name, server, talk, body, in_flight, outcomes: Vec::new() });
-    };
-    for (size, body, in_flight) in [("64B", 64, 16), ("1KiB", 1024, 16), ("64B", 64, 1)] {
+    for (size, body, in_flight) in [("64B", SMALL, 16), ("1KiB", 1024, 16), ("64B", SMALL, 1)] {
         let name = |what: &str| format!("{what}/{size}/{in_flight}");
-        add(name("limit/raw-echo"), Server::Limit(Limit::RawEcho), Talk::RawEcho, body, in_flight);
-        add(name("limit/raw-relay"), Server::Limit(Limit::RawRelay), Talk::RawRelay, body, in_flight);
-        add(name("limit/tungstenite"), Server::Limit(Limit::Tungstenite), Talk::WebSocketEcho, body, in_flight);
-        add(name("relay"), Server::Esf, Talk::Esf, body, in_flight);
+        let mut add = |name: String, server, talk, pairs| {
+            all.push(Measured { name, server, talk, body, in_flight, pairs, outcomes: Vec::new() });
+        };
+        add(name("limit/raw-echo"), Server::Limit(Limit::RawEcho), Talk::RawEcho, plan.pairs);
+        add(name("limit/raw-relay"), Server::Limit(Limit::RawRelay), Talk::RawRelay, plan.pairs);
+        add(name("limit/tungstenite"), Server::Limit(Limit::Tungstenite), Talk::WebSocketEcho, plan.pairs);
+        let ours = name("relay");
+        add(ours.clone(), Server::Esf, Talk::Esf, plan.pairs);
         if in_flight > 1 {
-            let server = Server::Library(Library::Coalescing);
-            add(name("relay") + "/coalesced", server, Talk::EsfCoalesced, body, in_flight);
+            let coalescing = Server::Library(Library::Coalescing, Runtime::Tokio);
+            add(format!("{ours}/coalesced"), coalescing, Talk::EsfCoalesced, plan.pairs);
+        }
+        if body == SMALL && in_flight > 1 {
+            let on = |runtime| Server::Library(Library::Plain, runtime);
+            let more = plan.pairs * MORE;
+            add(format!("{ours}/smol"), on(Runtime::Smol), Talk::Esf, plan.pairs);
+            add(format!("{ours}/threads"), on(Runtime::Threads), Talk::Esf, plan.pairs);
+            add(format!("{ours}/threads/{}", more * 2), on(Runtime::Threads), Talk::Esf, more);
         }
         for peer in peers {
-            let name = name(&format!("peer/{}", peer.name));
-            add(name, Server::Peer(peer.clone()), peer.talk, body, in_flight);
+            add(name(&format!("peer/{}", peer.name)), Server::Peer(peer.clone()), peer.talk, plan.pairs);
         }
     }
     all
@@ -87,7 +98,7 @@ fn list(peers: &[Peer]) -> Vec<Measured> {
 fn measure(plan: &Plan, measured: &Measured) -> Result<Outcome, Problem> {
     let subject = match &measured.server {
         Server::Esf => Subject::esf(plan)?,
-        Server::Library(kind) => Subject::library(*kind)?,
+        Server::Library(kind, runtime) => Subject::library(*kind, *runtime)?,
         Server::Limit(limit) => Subject::limit(*limit)?,
         Server::Peer(peer) => peer.start()?,
     };
@@ -97,7 +108,7 @@ fn measure(plan: &Plan, measured: &Measured) -> Result<Outcome, Problem> {
             address: subject.address,
             server: subject.process.id(),
             talk: measured.talk,
-            pairs: plan.pairs,
+            pairs: measured.pairs,
             in_flight: measured.in_flight,
             body: measured.body,
             warm_up: plan.warm_up,
@@ -119,7 +130,7 @@ impl Measured {
     fn row(&self, all: &[Self]) -> Row {
         let row = Row::new(&self.name, self.rate(), "msg/s").costing(self.cpu());
         let limit = match &self.server {
-            Server::Esf | Server::Library(_) | Server::Peer(_) => "limit/tungstenite",
+            Server::Esf | Server::Library(..) | Server::Peer(_) => "limit/tungstenite",
             Server::Limit(Limit::Tungstenite) => "limit/raw-echo",
             Server::Limit(_) => return row,
         };

@@ -30,6 +30,29 @@ pub enum Library {
     Answering,
 }
 
+/// What a server of the library runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Runtime {
+    /// tokio, with a thread for each core.
+    Tokio,
+    /// smol, with as many.
+    Smol,
+    /// Two threads for each connection.
+    Threads,
+}
+
+impl Runtime {
+    /// What it adds to the name of a row.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Tokio => "",
+            Self::Smol => "/smol",
+            Self::Threads => "/threads",
+        }
+    }
+}
+
 impl Subject {
     /// `esf serve --open`, or without the binary a plain server of the library.
     ///
@@ -58,16 +81,24 @@ impl Subject {
     ///
     /// # Errors
     /// It does not start.
-    pub fn library(kind: Library) -> Result<Self, Problem> {
-        Self::own(pinned(SERVER_CORE, std::env::current_exe()?), "serve", &kind)
+    pub fn library(kind: Library, runtime: Runtime) -> Result<Self, Problem> {
+        Self::serve(pinned(SERVER_CORE, std::env::current_exe()?), kind, runtime, 1)
     }
 
     /// The same on all cores, which it then shares with its load.
     ///
     /// # Errors
     /// It does not start.
-    pub fn library_anywhere(kind: Library) -> Result<Self, Problem> {
-        Self::own(Command::new(std::env::current_exe()?), "serve", &kind)
+    pub fn library_anywhere(kind: Library, runtime: Runtime) -> Result<Self, Problem> {
+        let cores = std::thread::available_parallelism()?.get();
+        Self::serve(Command::new(std::env::current_exe()?), kind, runtime, cores)
+    }
+
+    fn serve(mut command: Command, kind: Library, runtime: Runtime, cores: usize) -> Result<Self, Problem> {
+        // tokio counts the cores itself.
+        command.env("SMOL_THREADS", cores.to_string());
+        command.args(["serve", "--runtime", &word(&runtime)?, &word(&kind)?]);
+        Self::start(&mut command, "listening on ")
     }
 
     /// What the machine allows.
@@ -75,7 +106,8 @@ impl Subject {
     /// # Errors
     /// It does not start.
     pub fn limit(limit: Limit) -> Result<Self, Problem> {
-        Self::own(pinned(SERVER_CORE, std::env::current_exe()?), "limit", &limit)
+        let mut command = pinned(SERVER_CORE, std::env::current_exe()?);
+        Self::start(command.args(["limit", &word(&limit)?]), "listening on ")
     }
 
     /// A server that says `mark` and its address.
@@ -87,11 +119,11 @@ impl Subject {
         let address = process.word_after(mark)?.parse()?;
         Ok(Self { process, address })
     }
+}
 
-    fn own(mut command: Command, subcommand: &str, kind: &impl clap::ValueEnum) -> Result<Self, Problem> {
-        let name = kind.to_possible_value().ok_or("a server without a name")?;
-        Self::start(command.arg(subcommand).arg(name.get_name()), "listening on ")
-    }
+/// How it is written on the command line.
+fn word(choice: &impl clap::ValueEnum) -> Result<String, Problem> {
+    Ok(choice.to_possible_value().ok_or("a choice without a name")?.get_name().to_owned())
 }
 
 /// Runs this program once more on the load's core, with a spec, and reads what it found.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
-use esf_bench::report::Report;
+use esf_bench::report::{Report, Row};
 
 fn run(bench: &str, names: &[&str]) {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{bench}.json"));
@@ -36,6 +36,8 @@ fn run(bench: &str, names: &[&str]) {
         assert!(found.contains(name), "{bench} has no {name}: {found:?}");
     }
     assert!(report.results.iter().all(|row| row.value.is_finite()), "{report:?}");
+    let other = |row: &&Row| row.unit.ends_with("/s") && (row.name.contains("/smol") || row.name.contains("/threads"));
+    assert!(report.results.iter().filter(other).all(|row| row.ratio.is_some_and(|ratio| ratio > 0.0)), "{report:?}");
     if bench == "relay" || bench == "query" {
         let rates = report.results.iter().filter(|row| row.unit.ends_with("/s"));
         assert!(rates.clone().count() > 0 && rates.into_iter().all(|row| row.value > 0.0), "{report:?}");
@@ -50,12 +52,15 @@ fn the_core_is_measured() {
 #[test]
 fn the_relay_is_measured_beside_its_limits() {
     let names = ["limit/raw-echo/64B/16", "limit/tungstenite/64B/16", "relay/64B/16", "relay/64B/16/coalesced"];
-    run("relay", &[&names[..], &["relay/1KiB/16", "relay/64B/1"]].concat());
+    let runtimes = ["relay/64B/16/smol", "relay/64B/16/threads", "relay/64B/16/threads/30"];
+    run("relay", &[&names[..], &runtimes, &["relay/1KiB/16", "relay/64B/1"]].concat());
 }
 
 #[test]
 fn queries_are_measured() {
-    run("query", &["query/20", "query/20/p50", "query/20/p99", "query/20/p99.9"]);
+    let waits = ["query/20/p50", "query/20/p99", "query/20/p99.9", "query/20/open-100"];
+    let runtimes = ["query/20/smol", "query/20/smol/open-1", "query/20/threads", "query/20/threads/p99"];
+    run("query", &[&["query/20"], &waits[..], &runtimes].concat());
 }
 
 #[test]

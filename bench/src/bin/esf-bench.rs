@@ -3,13 +3,13 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
     Plan, Problem, blob, core_path, idle, latency, limits, link, load, machine, page, process, query, relay,
-    report::Report, soak, storm, subject::Library,
+    report::Report,
+    serve, soak, storm,
+    subject::{Library, Runtime},
 };
-use esf_tokio::{Context, Handlers};
 
 /// That of `esf`, so that the servers of the library here are what is shipped.
 #[global_allocator]
@@ -43,6 +43,8 @@ enum Command {
     #[command(hide = true)]
     Serve {
         kind: Library,
+        #[arg(long, default_value = "tokio")]
+        runtime: Runtime,
         #[arg(default_value = "127.0.0.1:0")]
         address: String,
     },
@@ -149,7 +151,9 @@ fn main() -> ExitCode {
         Command::Run(run) => measure(&run),
         Command::Soak(args) => soaked(args),
         Command::Page { files } => page_of(&files),
-        Command::Serve { kind, address } => on_tokio(serve(kind, &address)),
+        Command::Serve { kind, runtime, address } => {
+            serve::run(kind, runtime, &address, tell).map(|()| ExitCode::SUCCESS)
+        }
         Command::Limit { kind } => on_tokio(limits::serve(kind, tell)),
         Command::Load { spec } => answer(&spec, load::run),
         Command::LoadQueries { spec } => answer(&spec, load::run_queries),
@@ -252,19 +256,6 @@ fn command() -> String {
         }
     }
     typed
-}
-
-async fn serve(kind: Library, address: &str) -> Result<(), Problem> {
-    let echo = |_: Context, _: u32, body: Bytes| async move { Ok(body) };
-    let server = esf_tokio::server().open();
-    let server = match kind {
-        Library::Plain => server,
-        Library::Coalescing => server.coalesce(true),
-        Library::Answering => server.handler(Handlers::new().query(echo)),
-    };
-    let server = server.listen(address).await?;
-    tell(server.local_addr().ok_or("a server without an address")?);
-    std::future::pending().await
 }
 
 fn on_tokio(server: impl Future<Output = Result<(), Problem>>) -> Result<ExitCode, Problem> {

@@ -37,7 +37,7 @@ pub struct QuerySpec {
 }
 
 /// How many questions are open at the same time.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueryLoad {
     /// Connections that wait for answers; when one has all of its own, the next in the row asks.
     pub asking: usize,
@@ -62,6 +62,20 @@ pub struct QueryOutcome {
     pub load_cpu_ns: u64,
     /// Answers in all.
     pub answers: u64,
+}
+
+impl QueryOutcome {
+    /// Microseconds of the server's processor for each answer.
+    #[must_use]
+    pub fn server_cpu_us(&self) -> f64 {
+        self.server_cpu_ns as f64 / 1000.0 / self.answers.max(1) as f64
+    }
+
+    /// Microseconds of the generator's.
+    #[must_use]
+    pub fn load_cpu_us(&self) -> f64 {
+        self.load_cpu_ns as f64 / 1000.0 / self.answers.max(1) as f64
+    }
 }
 
 /// A connection that asks, and waits for all answers before it asks again.

@@ -5,6 +5,8 @@ use crate::report::{Report, Row};
 fn a_row_is_in_the_panel_of_its_messages_only() {
     assert_eq!(label("relay/64B/16", "*/64B/16").as_deref(), Some("ESF"));
     assert_eq!(label("relay/64B/16/coalesced", "*/64B/16").as_deref(), Some("ESF, coalesced"));
+    assert_eq!(label("relay/64B/16/threads", "*/64B/16").as_deref(), Some("ESF on threads"));
+    assert_eq!(label("relay/64B/16/threads/1000", "*/64B/16"), None);
     assert_eq!(label("peer/nats-server/64B/16", "*/64B/16").as_deref(), Some("nats-server"));
     assert_eq!(label("relay/64B/1", "*/64B/16"), None);
     assert_eq!(label("idle/64KiB", "idle/*").as_deref(), Some("64KiB"));
