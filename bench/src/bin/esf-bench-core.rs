@@ -82,36 +82,33 @@ struct User {
 }
 
 impl User {
-    fn join(node: &Arc<Node>, at: usize, users: usize) -> Result<Self, Problem> {
+    fn join(node: &Arc<Node>, at: usize, users: usize, wire: &mut Wire) -> Result<Self, Problem> {
         let seed = esf_proto::client::Seed { instance: InstanceId(at as u64 + 1), jitter: at as u64 };
         let mut session = Session::new(ClientConfig::new(UserId::parse(&name(at), 64)?), seed, START);
         let Some(Action::Connect { link }) = session.poll_action() else { return Err("it does not connect".into()) };
         session.handle_connected(START, link);
         let to = To::User(UserId::parse(&name(target(at, users)), 64)?);
         let mut user = Self { session, link, conn: Conn::accept(node, START), to, messages: 0 };
-        user.exchange(START);
+        user.exchange(START, wire);
         user.conn.poll_request().ok_or("nobody asks whether it may log in")?;
         user.conn.handle_response(START, AppResponse::Accept(Rights::NONE.into()));
-        user.exchange(START);
+        user.exchange(START, wire);
         Ok(user)
     }
 
     /// A turn of both ends, as the link loop drives them: all outputs are drained, then the timers are looked at.
-    fn exchange(&mut self, now: Instant) {
-        while let Some(out) = self.session.poll_transmit(now) {
-            self.conn.handle_message(now, out.frame);
-        }
-        while let Some(frame) = self.conn.poll_transmit(now) {
-            self.session.handle_message(now, self.link, frame);
+    fn exchange(&mut self, now: Instant, wire: &mut Wire) {
+        self.hand_over(now, wire);
+        while self.conn.transmit(now, |frame| wire.put(&frame)) > 0 {}
+        for message in wire.messages().drain(..) {
+            self.session.handle_message(now, self.link, message);
         }
         while self.session.poll_message().is_some() {
             self.messages += 1;
         }
         while self.session.poll_event().is_some() || self.session.poll_action().is_some() {}
         // What the client has to say about what it took.
-        while let Some(out) = self.session.poll_transmit(now) {
-            self.conn.handle_message(now, out.frame);
-        }
+        self.hand_over(now, wire);
         if self.session.poll_timeout().is_some_and(|(at, _)| at <= now) {
             self.session.handle_timeout(now);
         }
@@ -121,9 +118,45 @@ impl User {
     }
 }
 
+impl User {
+    /// What the client sends goes to the server.
+    fn hand_over(&mut self, now: Instant, wire: &mut Wire) {
+        while self.session.transmit_with(now, |_, frame| wire.put(&frame)).is_some() {}
+        let messages = wire.messages();
+        if self.conn.takes_batches() {
+            self.conn.handle_batch(now, messages);
+        }
+        for message in messages.drain(..) {
+            self.conn.handle_message(now, message);
+        }
+    }
+}
+
+/// What is between the ends: the bytes of a turn, each frame a message, as a transport would hand them over.
+#[derive(Default)]
+struct Wire {
+    bytes: BytesMut,
+    lengths: Vec<usize>,
+    messages: Vec<Bytes>,
+}
+
+impl Wire {
+    fn put(&mut self, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        self.lengths.push(frame.len());
+    }
+
+    fn messages(&mut self) -> &mut Vec<Bytes> {
+        let mut all = self.bytes.split().freeze();
+        self.messages.extend(self.lengths.drain(..).map(|len| all.split_to(len)));
+        &mut self.messages
+    }
+}
+
 fn path(users: usize, messages: usize, batch: usize) -> Result<CoreOutcome, Problem> {
     let node = node();
-    let mut all = (0..users).map(|at| User::join(&node, at, users)).collect::<Result<Vec<_>, _>>()?;
+    let mut wire = Wire::default();
+    let mut all = (0..users).map(|at| User::join(&node, at, users, &mut wire)).collect::<Result<Vec<_>, _>>()?;
     let body = Bytes::from(vec![7; BODY]);
     let mut now = START;
     let mut run = |messages: usize, batch: usize, all: &mut Vec<User>| {
@@ -133,8 +166,8 @@ fn path(users: usize, messages: usize, batch: usize) -> Result<CoreOutcome, Prob
             for _ in 0..batch {
                 sender.session.send(now, &sender.to, 1, body.clone(), SendOptions::default())?;
             }
-            sender.exchange(now);
-            all[target(at, users)].exchange(now);
+            sender.exchange(now, &mut wire);
+            all[target(at, users)].exchange(now, &mut wire);
         }
         Ok::<_, Problem>(())
     };
@@ -157,6 +190,7 @@ fn path(users: usize, messages: usize, batch: usize) -> Result<CoreOutcome, Prob
 struct Fed {
     conn: Conn,
     frame: Bytes,
+    batch: Vec<Bytes>,
     received: u32,
     taken: u32,
 }
@@ -220,22 +254,23 @@ fn fed(node: &Arc<Node>, me: usize, to: usize) -> Result<Fed, Problem> {
     conn.handle_response(START, AppResponse::Accept(Rights::NONE.into()));
     while conn.poll_transmit(START).is_some() {}
     let frame = wire::plain((&name, instance), &self::name(to), BODY);
-    Ok(Fed { conn, frame, received: 0, taken: 0 })
+    Ok(Fed { conn, frame, batch: Vec::new(), received: 0, taken: 0 })
 }
 
 impl Fed {
     /// Its client sends a batch, and gets what others have sent to it.
     fn turn(&mut self, now: Instant, batch: usize) {
-        for _ in 0..batch {
-            self.conn.handle_message(now, self.frame.clone());
-        }
+        self.batch.extend((0..batch).map(|_| self.frame.clone()));
+        self.conn.handle_batch(now, &mut self.batch);
         let before = self.received;
-        while let Some(frame) = self.conn.poll_transmit(now) {
+        let (received, taken) = (&mut self.received, &mut self.taken);
+        let mut count = |frame: &[u8]| {
             if frame[4] == Kind::Send as u8 {
-                self.received += 1;
-                self.taken += frame.len() as u32;
+                *received += 1;
+                *taken += frame.len() as u32;
             }
-        }
+        };
+        while self.conn.transmit(now, |frame| count(&frame)) > 0 {}
         if self.received / 32 != before / 32 {
             let mut count = BytesMut::new();
             let frame = Frame::Count { received: self.received, taken: self.taken };

@@ -10,13 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use esf_proto::{
-    client::{Action, Event as Out, Session, State, Transmit},
+    client::{Action, Event as Out, Session, State},
     close::CloseReason,
     failure::Failure,
-    ids::MessageId,
+    ids::{LinkId, MessageId},
     login::{LoginCode, Mode},
     session::{
         blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
+        frames::FrameBytes,
         inbound::{IncomingQuery, Message, QueryToken},
     },
     time::Instant,
@@ -38,6 +39,9 @@ use crate::{
 
 /// Queries that wait for a handler; the session bounds those that are open, this bounds those whose time is over.
 const QUERIES: usize = 256;
+
+/// Bytes that are fetched under one lock, about.
+const BATCH_BYTES: usize = 16 * 1024;
 
 /// One client.
 pub(super) struct Shared {
@@ -159,12 +163,32 @@ impl Shared {
         self.events.end();
     }
 
-    /// The next frame of the session.
-    pub(super) fn poll_transmit(&self, now: Instant) -> Option<Transmit> {
+    /// The next frames of the session, as many of `most` as it has now for this link, under one lock. Says how many bytes
+    /// they had.
+    pub(super) fn transmit(
+        &self,
+        now: Instant,
+        link: LinkId,
+        most: usize,
+        mut feed: impl FnMut(FrameBytes<'_>),
+    ) -> usize {
         let mut core = self.lock();
-        let transmit = core.session.poll_transmit(now);
+        let (mut frames, mut bytes) = (0, 0);
+        while frames < most && bytes < BATCH_BYTES {
+            let sent = core.session.transmit_with(now, |of, frame| {
+                // The last word of a link that is gone already is left out.
+                if of == link {
+                    frames += 1;
+                    bytes += frame.len();
+                    feed(frame);
+                }
+            });
+            if sent.is_none() {
+                break;
+            }
+        }
         core.drain(now, &self.events);
-        transmit
+        bytes
     }
 
     /// Changes what is beside the session, of which nothing comes.

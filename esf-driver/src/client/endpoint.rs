@@ -7,8 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use esf_proto::{
-    client::{Action, Session, Transmit},
+    client::{Action, Session},
     ids::LinkId,
+    session::frames::FrameBytes,
     time::Instant,
 };
 
@@ -17,6 +18,9 @@ use crate::{
     dispatch::Dispatch,
     endpoint::{Endpoint, LinkAction, Transport},
 };
+
+/// Frames that are fetched under one lock.
+const BATCH_FRAMES: usize = 32;
 
 /// One link of a client's session.
 pub struct ClientEndpoint {
@@ -73,13 +77,13 @@ impl Endpoint for ClientEndpoint {
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        loop {
-            match self.shared.poll_transmit(now)? {
-                Transmit { link, frame } if link == self.link => return Some(frame),
-                // The last word of a link that is gone already.
-                _ => {}
-            }
-        }
+        let mut next = None;
+        self.shared.transmit(now, self.link, 1, |frame| next = Some(frame.into_bytes()));
+        next
+    }
+
+    fn transmit(&mut self, now: Instant, feed: impl FnMut(FrameBytes<'_>)) -> usize {
+        self.shared.transmit(now, self.link, BATCH_FRAMES, feed)
     }
 
     fn poll_action(&mut self) -> Option<LinkAction> {

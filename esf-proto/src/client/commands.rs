@@ -11,7 +11,7 @@ use crate::{
     ids::{MessageId, To, UserId},
     session::lanes::{Lane, Queued},
     time::Instant,
-    wire::{Address, Envelope, Flags, Frame, Header, Kind, Method, requests},
+    wire::{Address, Envelope, Flags, Frame, Header, Kind, Method, Stamp, requests},
 };
 
 /// What becomes of a plain send when something is in its way.
@@ -99,14 +99,24 @@ impl Session {
     ) -> Result<(), SendError> {
         self.tick(now);
         let flags = plain_flags(options.policy, options.tell);
-        let envelope = Envelope::new(address_of(to), Address::of_engine(&self.me), options.tell.unwrap_or(0));
-        let frame = Frame::Send { envelope, info_type, body: &body };
-        let len = frame.encoded_len();
-        if let Err(refused) = self.may_take(len) {
-            return Err(refused.with(body, self));
+        let header = Header::flags(flags);
+        if self.last_stamp.as_ref().is_none_or(|(last, _)| last != to) {
+            let Ok(stamp) = Stamp::new(&address_of(to), &Address::of_engine(&self.me)) else {
+                return Err(SendError::TooLong(body));
+            };
+            self.last_stamp = Some((to.clone(), stamp));
         }
-        let Ok(frame) = self.arena.encode(&frame, Header::flags(flags)) else { return Err(SendError::TooLong(body)) };
-        self.queue_plain(frame, options.policy, options.tell).map_err(|refused| refused.with(body, self))
+        let len = self.last_stamp.as_ref().map_or(usize::MAX, |(_, stamp)| stamp.send_len(&body));
+        let lane = match self.admit_plain(len, options.policy, options.tell) {
+            Ok(Some(lane)) => lane,
+            Ok(None) => return Ok(()),
+            Err(refused) => return Err(refused.with(body, self)),
+        };
+        if let Some((_, stamp)) = &self.last_stamp {
+            let id = options.tell.unwrap_or(0);
+            self.lanes.write(lane, len, |out| stamp.write_send(header, id, info_type, &body, out));
+        }
+        Ok(())
     }
 
     /// Sends a message that raises the other engine's event with `tag`, and never its handler.
@@ -128,14 +138,18 @@ impl Session {
         if tag.len() > usize::from(u16::MAX) {
             return Err(SendError::TooLong(body));
         }
-        let envelope = Envelope::new(address_of(to), Address::of_engine(&self.me), options.tell.unwrap_or(0));
+        let id = options.tell.unwrap_or(0);
+        let (to, from) = (address_of(to), self.me.clone());
+        let envelope = Envelope::new(to, Address::of_engine(&from), id);
         let frame = Frame::EngineMessage { envelope, info_type, tag, body: &body };
         let len = frame.encoded_len();
-        if let Err(refused) = self.may_take(len) {
-            return Err(refused.with(body, self));
-        }
-        let Ok(frame) = self.arena.encode(&frame, Header::flags(flags)) else { return Err(SendError::TooLong(body)) };
-        self.queue_plain(frame, options.policy, options.tell).map_err(|refused| refused.with(body, self))
+        let lane = match self.admit_plain(len, options.policy, options.tell) {
+            Ok(Some(lane)) => lane,
+            Ok(None) => return Ok(()),
+            Err(refused) => return Err(refused.with(body, self)),
+        };
+        self.lanes.write(lane, len, |out| frame.encode_measured(Header::flags(flags), len, out));
+        Ok(())
     }
 
     /// Sends with exactly one outcome: [`Event::Acked`] or [`Event::Failed`]. It survives reconnects, and runs at most
@@ -252,29 +266,28 @@ impl Session {
         }
     }
 
-    fn queue_plain(&mut self, frame: Bytes, policy: Policy, tell: Option<u64>) -> Result<(), Refused> {
-        let cost = frame.len();
-        let lane = match policy {
-            Policy::Queue if self.budget.charge(cost) => Lane::Message,
+    /// Takes room for a plain frame, and says in which lane; `None` if it is dropped.
+    fn admit_plain(&mut self, cost: usize, policy: Policy, tell: Option<u64>) -> Result<Option<Lane>, Refused> {
+        self.may_take(cost)?;
+        match policy {
+            Policy::Queue if self.budget.charge(cost) => Ok(Some(Lane::Message)),
             Policy::Queue => {
                 self.stats.busy += 1;
-                return Err(Refused::Busy);
+                Err(Refused::Busy)
             }
             Policy::Discard
                 if self.state == State::Online && !self.lanes.refuses_volatile(cost) && self.budget.charge(cost) =>
             {
-                Lane::Volatile
+                Ok(Some(Lane::Volatile))
             }
             Policy::Discard => {
                 self.stats.volatile_dropped += 1;
                 if let Some(note) = tell {
                     self.tell_if_room(Event::Undeliverable { note, failure: Failure::Busy });
                 }
-                return Ok(());
+                Ok(None)
             }
-        };
-        self.lanes.push(lane, Queued { frame, deadline: None, cost, tag: 0 });
-        Ok(())
+        }
     }
 
     /// Opens an operation that gets an outcome.

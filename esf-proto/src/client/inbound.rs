@@ -16,7 +16,7 @@ use crate::{
         pending::{Open, Pending},
     },
     time::{Instant, UnixMillis},
-    wire::{Address, DecodeError, Envelope, Flags, Frame, Frames, Header, Hop, Kind, Method, RawFrame},
+    wire::{Address, DecodeError, Envelope, Flags, Frame, Frames, Header, Hop, Kind, LastRoute, Method, RawFrame},
 };
 
 /// What answers may hold beyond the budget, so that a full outbox never keeps an ack back.
@@ -118,6 +118,9 @@ impl Session {
         if frame.is_counted() {
             self.hop.on_frame(self.now, len);
         }
+        if self.hold_known(frame).is_some() {
+            return;
+        }
         let fate = match frame.decode() {
             Ok(decoded) => self.on_decoded(frame, &decoded),
             Err(error) if error.is_skippable() => {
@@ -171,6 +174,7 @@ impl Session {
         };
         match *decoded {
             Frame::Send { info_type, body, .. } => {
+                self.last_heard.keep(envelope, frame.payload(), &source);
                 self.hold(frame, source, MessageKind::Information, info_type, body, None)
             }
             Frame::EngineMessage { info_type, tag: word, body, .. } => {
@@ -196,6 +200,17 @@ impl Session {
             }
             _ => Fate::Done,
         }
+    }
+
+    /// Holds a plain message with the very addresses of the last one: nothing is left to check.
+    fn hold_known(&mut self, frame: &RawFrame) -> Option<()> {
+        if frame.kind_byte() != Kind::Send as u8 {
+            return None;
+        }
+        let (source, fields) = self.last_heard.of(frame.payload())?;
+        let (info_type, body) = fields.split_first_chunk()?;
+        self.hold(frame, source, MessageKind::Information, u32::from_le_bytes(*info_type), body, None);
+        Some(())
     }
 
     /// Whether a frame is for this engine. A copy of what another device of this user sent goes to somebody else.
@@ -358,7 +373,7 @@ impl Session {
         let open = self.pending.end(id, kind, &envelope.from, server_may)?;
         if open.handed_out.is_none() {
             let budget = &self.budget;
-            self.lanes.take_out(|queued| queued.tag == id.0, |queued| budget.release(queued.cost));
+            self.lanes.take_out(|place| place.tag == id.0, |queued| budget.release(queued.cost));
         }
         Some((id, open))
     }
@@ -419,6 +434,25 @@ impl Session {
             Ok(frame) => self.lanes.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: 0 }),
             Err(_) => self.budget.release(cost),
         }
+    }
+}
+
+/// Whose plain message came last, by the addresses in it.
+#[derive(Debug, Default)]
+pub(super) struct LastHeard {
+    route: LastRoute,
+    source: Option<Source>,
+}
+
+impl LastHeard {
+    fn of<'a>(&self, payload: &'a [u8]) -> Option<(Source, &'a [u8])> {
+        let (_, fields) = self.route.of(payload)?;
+        Some((self.source.clone()?, fields))
+    }
+
+    fn keep(&mut self, envelope: &Envelope<'_>, payload: &[u8], source: &Source) {
+        self.route.keep(envelope, payload);
+        self.source = Some(source.clone());
     }
 }
 

@@ -49,11 +49,12 @@ pub use crate::session::{
 };
 
 use self::{
-    backoff::Backoff, blobs::StreamIds, inbox::Inbox, incoming::Incoming, link::Link, login::Held, transitions::On,
+    backoff::Backoff, blobs::StreamIds, inbound::LastHeard, inbox::Inbox, incoming::Incoming, link::Link, login::Held,
+    transitions::On,
 };
 use crate::{
     close::CloseReason,
-    ids::{Engine, LinkId},
+    ids::{Engine, LinkId, To},
     login::Rights,
     session::{
         arena::Arena,
@@ -67,6 +68,7 @@ use crate::{
         timers::Timers,
     },
     time::Instant,
+    wire::Stamp,
 };
 
 /// Events that may wait to be taken, besides those that end an operation.
@@ -105,6 +107,9 @@ pub struct Session {
     receiving: Receiving,
     stream_ids: StreamIds,
     arena: Arena,
+    last_heard: LastHeard,
+    /// To whom the last plain message went.
+    last_stamp: Option<(To, Stamp)>,
 
     /// The last frame of a link that the session has done with.
     farewell: Option<Transmit>,
@@ -145,6 +150,8 @@ impl Session {
             receiving: Receiving::default(),
             stream_ids: StreamIds::new((seed.jitter, seed.instance.0)),
             arena: Arena::default(),
+            last_heard: LastHeard::default(),
+            last_stamp: None,
             farewell: None,
             actions: VecDeque::new(),
             events: VecDeque::new(),

@@ -6,11 +6,11 @@ use super::{Event, Session, State, Transmit, link::Stage};
 use crate::{
     close::CloseReason,
     failure::Failure,
-    ids::MessageId,
+    ids::{LinkId, MessageId},
     session::{
         frames::FrameBytes,
         hop::Counts,
-        lanes::{Lane, Queued},
+        lanes::{Lane, Waiting},
     },
     time::Instant,
     wire::{Frame, Header, PRELOGIN_MAX_FRAME},
@@ -25,23 +25,47 @@ impl Session {
     /// as the window goes.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        self.transmit_with(now, |link, frame| Transmit { link, frame: frame.into_bytes() })
+    }
+
+    /// [`Session::poll_transmit`] without a copy of a small frame that lives longer than the call: its bytes are there
+    /// while `send` runs.
+    pub fn transmit_with<R>(&mut self, now: Instant, send: impl FnOnce(LinkId, FrameBytes<'_>) -> R) -> Option<R> {
         self.tick(now);
         if let Some(last) = self.farewell.take() {
-            return Some(self.sent(last));
+            return Some(self.send_kept(last.link, last.frame, send));
         }
         let link = self.link.as_ref()?.id;
         let frame = match self.state {
             State::LoggingIn => self.next_of_login(),
-            State::Online | State::LoggingOff => self.next_of_session(),
+            State::Online | State::LoggingOff => {
+                self.tell_blob_ends();
+                let mut frame = self.next_count().or_else(|| self.next_heartbeat());
+                if frame.is_none() {
+                    if let Some(replayed) = self.hop.next_replay() {
+                        self.stats.replayed += 1;
+                        self.stats.count_out(replayed.len());
+                        return Some(send(link, replayed));
+                    }
+                    frame = self.next_credit();
+                }
+                if frame.is_none() {
+                    if let Some(lane) = self.next_lane() {
+                        return self.hand_out(lane, |frame| send(link, frame));
+                    }
+                    frame = self.next_hurry().or_else(|| self.next_fragment());
+                }
+                frame
+            }
             _ => None,
         };
         if let Some(frame) = frame {
-            return Some(self.sent(Transmit { link, frame }));
+            return Some(self.send_kept(link, frame, send));
         }
         if self.state == State::LoggingOff && self.lanes.is_empty() {
             self.say_farewell();
             let last = self.farewell.take()?;
-            return Some(self.sent(last));
+            return Some(self.send_kept(last.link, last.frame, send));
         }
         None
     }
@@ -70,10 +94,9 @@ impl Session {
         }
     }
 
-    fn sent(&mut self, transmit: Transmit) -> Transmit {
-        self.stats.frames_out += 1;
-        self.stats.bytes_out += transmit.frame.len() as u64;
-        transmit
+    fn send_kept<R>(&mut self, link: LinkId, frame: Bytes, send: impl FnOnce(LinkId, FrameBytes<'_>) -> R) -> R {
+        self.stats.count_out(frame.len());
+        send(link, FrameBytes::Shared(frame))
     }
 
     fn next_of_login(&mut self) -> Option<Bytes> {
@@ -95,17 +118,6 @@ impl Session {
             self.abandon(None, CloseReason::TooLarge);
         }
         fits
-    }
-
-    fn next_of_session(&mut self) -> Option<Bytes> {
-        self.tell_blob_ends();
-        self.next_count()
-            .or_else(|| self.next_heartbeat())
-            .or_else(|| self.next_replay())
-            .or_else(|| self.next_credit())
-            .or_else(|| self.next_new())
-            .or_else(|| self.next_hurry())
-            .or_else(|| self.next_fragment())
     }
 
     /// The heartbeat that brings the count of what just went out, once all of it did.
@@ -139,27 +151,29 @@ impl Session {
         self.arena.encode(&Frame::Heartbeat { nonce: link.nonce }, Header::default()).ok()
     }
 
-    fn next_replay(&mut self) -> Option<Bytes> {
-        let frame = self.hop.next_replay()?.into_bytes();
-        self.stats.replayed += 1;
-        Some(frame)
-    }
-
-    fn next_new(&mut self) -> Option<Bytes> {
+    /// The lane of the next frame that goes out for the first time.
+    fn next_lane(&self) -> Option<Lane> {
         if !self.hop.may_hand_out() {
             return None;
         }
-        let hop = &self.hop;
-        let (lane, Queued { frame, cost, tag, .. }) = self.lanes.pop(|len| hop.admits(len))?;
-        if lane == Lane::Volatile {
-            self.budget.release(cost);
-        } else {
-            self.hop.hand_out(FrameBytes::Shared(frame.clone()), cost, lane == Lane::Message);
-            if tag != 0 {
-                self.pending.handed_out(self.now, MessageId(tag));
-                self.sending.handed_out(MessageId(tag));
+        self.lanes.next(|len| self.hop.admits(len)).map(|(lane, _)| lane)
+    }
+
+    /// Hands out the first frame of a lane.
+    fn hand_out<R>(&mut self, lane: Lane, send: impl FnOnce(FrameBytes<'_>) -> R) -> Option<R> {
+        let Self { lanes, hop, budget, pending, sending, stats, now, .. } = self;
+        lanes.pop_with(lane, |frame, Waiting { cost, tag, .. }| {
+            if lane == Lane::Volatile {
+                budget.release(cost);
+            } else {
+                hop.hand_out(frame.clone(), cost, lane == Lane::Message);
+                if tag != 0 {
+                    pending.handed_out(*now, MessageId(tag));
+                    sending.handed_out(MessageId(tag));
+                }
             }
-        }
-        Some(frame)
+            stats.count_out(frame.len());
+            send(frame)
+        })
     }
 }

@@ -78,3 +78,11 @@ stats! {
     /// Inputs for a link that is not the present one.
     stale_inputs;
 }
+
+impl Stats {
+    /// A frame of `len` bytes goes out.
+    pub(super) fn count_out(&mut self, len: usize) {
+        self.frames_out += 1;
+        self.bytes_out += len as u64;
+    }
+}

@@ -95,6 +95,19 @@ impl<M> FrameQueue<M> {
         self.entries.push_back((stored, meta));
     }
 
+    /// Puts a frame of `len` bytes at the end, which `write` appends to what it gets: the queue's memory if it is small.
+    pub(crate) fn write(&mut self, len: usize, meta: M, write: impl FnOnce(&mut Vec<u8>)) {
+        let stored = if len < COPY_BELOW {
+            write(&mut self.bytes);
+            Stored::Here(len)
+        } else {
+            let mut frame = Vec::with_capacity(len);
+            write(&mut frame);
+            Stored::Shared(frame.into())
+        };
+        self.entries.push_back((stored, meta));
+    }
+
     /// Puts a frame at the head.
     pub(crate) fn push_front(&mut self, frame: Bytes, meta: M) {
         self.entries.push_front((Stored::Shared(frame), meta));

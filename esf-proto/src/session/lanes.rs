@@ -1,5 +1,7 @@
 //! Frames that wait to be handed out, by class.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::frames::{FrameBytes, FrameQueue};
@@ -86,6 +88,13 @@ impl Lanes {
         let meta = queued.meta();
         self.note(lane, queued.frame.len(), meta);
         self.lane_mut(lane).push(FrameBytes::Shared(queued.frame), meta);
+    }
+
+    /// Puts a frame of `len` bytes at the end of a lane, which `write` appends to what it gets.
+    pub(crate) fn write(&mut self, lane: Lane, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let meta = Meta { deadline: None, cost: len, tag: 0 };
+        self.note(lane, len, meta);
+        self.lane_mut(lane).write(len, meta, write);
     }
 
     /// Puts a frame at the head of a lane: resends go before what is queued.

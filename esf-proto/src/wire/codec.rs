@@ -1,5 +1,7 @@
 //! Reading and writing the primitives: little-endian integers, texts and byte strings with their length before them.
 
+use alloc::vec::Vec;
+
 use bytes::BytesMut;
 
 use super::{DecodeError, EncodeError};
@@ -138,6 +140,36 @@ pub(super) trait Sink {
     }
 }
 
+/// Writes into room that was measured before. What does not fit is left out: measuring goes through the same code, so
+/// that there is no such thing.
+#[derive(Debug)]
+pub(super) struct Fill<'a>(pub(super) &'a mut [u8]);
+
+impl<'a> Fill<'a> {
+    /// Room for `len` bytes behind what is in `out`.
+    pub(super) fn behind(out: &'a mut BytesMut, len: usize) -> Self {
+        let start = out.len();
+        out.resize(start.saturating_add(len), 0);
+        Self(out.get_mut(start..).unwrap_or_default())
+    }
+}
+
+impl Sink for Fill<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        if let Some((front, left)) = core::mem::take(&mut self.0).split_at_mut_checked(bytes.len()) {
+            front.copy_from_slice(bytes);
+            self.0 = left;
+        }
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 impl Sink for BytesMut {
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
@@ -149,6 +181,7 @@ impl Sink for BytesMut {
 pub(super) struct Measure(pub(super) usize);
 
 impl Sink for Measure {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.0 = self.0.saturating_add(bytes.len());
     }

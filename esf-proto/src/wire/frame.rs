@@ -1,10 +1,12 @@
 //! Every built frame as a value, to bytes and back.
 
+use alloc::vec::Vec;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{
     DecodeError, EncodeError, Envelope, Flags, HEADER_LEN, Header, Kind, Login, LoginResult,
-    codec::{Measure, Reader, Sink},
+    codec::{Fill, Measure, Reader, Sink},
     extensions,
 };
 use crate::{
@@ -272,7 +274,7 @@ impl<'a> Frame<'a> {
         extensions: &[(u8, &[u8])],
         out: &mut BytesMut,
     ) -> Result<(), EncodeError> {
-        if header.flags.contains(Flags::VOLATILE) && !self.kind().may_be_volatile() {
+        if !self.may_have(header) {
             return Err(EncodeError::Flag);
         }
         let mut after_length = Measure(HEADER_LEN - 4);
@@ -283,13 +285,26 @@ impl<'a> Frame<'a> {
         } else {
             header.flags.with(Flags::EXTENSIONS)
         };
-        out.reserve(after_length.0.saturating_add(4));
-        out.u32(length);
-        out.u8(self.kind() as u8);
-        out.u8(flags.bits());
-        out.u8(header.hop.bits());
-        // Measuring went through the same code, so writing cannot fail half-way.
-        self.write_after_header(extensions, out)
+        // Measuring goes through the same code, so writing cannot fail half-way.
+        let room = &mut Fill::behind(out, after_length.0.saturating_add(4));
+        write_header(length, self.kind(), Header { flags, hop: header.hop }, room);
+        self.write_after_header(extensions, room)
+    }
+
+    /// Appends the frame, whose [`Frame::encoded_len`] is `len`, to `out`. The header must be one that it
+    /// [may have](Self::may_have).
+    pub(crate) fn encode_measured(&self, header: Header, len: usize, out: &mut Vec<u8>) {
+        out.reserve(len);
+        let length = u32::try_from(len.saturating_sub(4)).unwrap_or(u32::MAX);
+        let flags = header.flags.without(Flags::EXTENSIONS);
+        write_header(length, self.kind(), Header { flags, hop: header.hop }, out);
+        let written = self.write(out);
+        debug_assert_eq!(written, Ok(()), "it was measured");
+    }
+
+    /// Whether frames of this kind may have these flags.
+    pub(crate) const fn may_have(&self, header: Header) -> bool {
+        !header.flags.contains(Flags::VOLATILE) || self.kind().may_be_volatile()
     }
 
     /// Bytes of the whole frame without extensions; `usize::MAX`, which is over every limit, if the value is one that
@@ -484,6 +499,14 @@ impl<'a> Frame<'a> {
             other => return Err(DecodeError::Unbuilt(other as u8)),
         })
     }
+}
+
+/// Writes what every frame begins with; `length` is that of all behind the length field.
+pub(super) fn write_header(length: u32, kind: Kind, header: Header, sink: &mut impl Sink) {
+    sink.u32(length);
+    sink.u8(kind as u8);
+    sink.u8(header.flags.bits());
+    sink.u8(header.hop.bits());
 }
 
 /// The bit of an offer that says that it knows its total.

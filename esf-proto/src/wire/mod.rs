@@ -30,6 +30,7 @@ mod login;
 mod raw;
 pub mod requests;
 mod split;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,7 @@ pub use login::{Credential, Login, LoginResult, MAX_TICKET, Resume, Welcome};
 pub use raw::RawFrame;
 pub use requests::Method;
 pub use split::{Frames, Splitter};
+pub(crate) use stamp::Stamp;
 
 /// The version that a login names (ESF-102).
 pub const VERSION: u16 = 1;

@@ -1,5 +1,6 @@
 mod parts;
 mod properties;
+mod stamp;
 
 use std::{format, string::String, vec, vec::Vec};
 

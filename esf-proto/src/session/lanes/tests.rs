@@ -4,7 +4,7 @@ fn frame(text: &'static str) -> Queued {
     Queued { frame: Bytes::from_static(text.as_bytes()), deadline: None, cost: text.len(), tag: 0 }
 }
 
-fn texts(lanes: &mut Lanes, room: bool) -> std::vec::Vec<Bytes> {
+fn texts(lanes: &mut Lanes, room: bool) -> Vec<Bytes> {
     core::iter::from_fn(|| lanes.pop(|_| room)).map(|(_, queued)| queued.frame).collect()
 }
 
@@ -35,7 +35,7 @@ fn only_what_is_due_expires() {
     lanes.push(Lane::Message, Queued { deadline: Some(at(5)), ..frame("a") });
     lanes.push(Lane::Message, Queued { deadline: Some(at(9)), ..frame("b") });
     lanes.push(Lane::Message, frame("c"));
-    let mut gone = std::vec::Vec::new();
+    let mut gone = Vec::new();
     lanes.expire(at(4), |_, queued| gone.push(queued.frame));
     assert!(gone.is_empty());
     lanes.expire(at(5), |_, queued| gone.push(queued.frame));
@@ -59,7 +59,7 @@ fn what_is_volatile_can_be_taken_out_alone() {
     let mut lanes = Lanes::default();
     lanes.push(Lane::Volatile, frame("v"));
     lanes.push(Lane::Interactive, frame("i"));
-    let mut gone = std::vec::Vec::new();
+    let mut gone = Vec::new();
     lanes.take_volatile(|queued| gone.push(queued.frame));
     assert_eq!(gone, ["v"]);
     assert!(!lanes.refuses_volatile(VOLATILE_LIMIT), "its bytes are given back");
