@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use esf_proto::{
-    failure::Failure,
     ids::{MessageId, Source, To},
     time::UnixMillis,
 };
@@ -102,7 +101,7 @@ pub struct HandlerFailed;
 /// Handles nothing.
 impl Handler for () {
     fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
-        BlobChoice::Refuse(Failure::Rejected)
+        BlobChoice::suiting(false, false)
     }
 }
 
@@ -207,11 +206,7 @@ impl Handler for Handlers {
     }
 
     fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
-        match (&self.blob_stream, &self.blob) {
-            (Some(_), _) => BlobChoice::Stream,
-            (None, Some(_)) => BlobChoice::Whole,
-            (None, None) => BlobChoice::Refuse(Failure::Rejected),
-        }
+        BlobChoice::suiting(self.blob_stream.is_some(), self.blob.is_some())
     }
 
     async fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {

@@ -75,7 +75,9 @@ struct Accepting(TcpListener);
 impl Listener for Accepting {
     fn accept(&self) -> io::Result<(Arc<dyn Stream>, SocketAddr)> {
         let (stream, from) = self.0.accept()?;
-        Ok((Arc::new(Tcp::new(stream)?), from))
+        // It fails for one that is gone already, which says nothing about the next.
+        let stream = Tcp::new(stream).map_err(|_| ErrorKind::ConnectionAborted)?;
+        Ok((Arc::new(stream), from))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

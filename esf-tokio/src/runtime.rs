@@ -43,8 +43,7 @@ impl Tokio {
 
 impl Tasks for Tokio {
     fn now(&self) -> Instant {
-        let since = self.epoch.elapsed();
-        Instant::ZERO + since
+        Instant::ZERO + self.epoch.elapsed()
     }
 
     fn timer(&self) -> Box<dyn Timer> {

@@ -42,6 +42,17 @@ pub enum BlobChoice {
     Refuse(Failure),
 }
 
+impl BlobChoice {
+    /// What suits an application that takes streams, that takes blobs whole, or neither.
+    pub(crate) fn suiting(streams: bool, whole: bool) -> Self {
+        match (streams, whole) {
+            (true, _) => Self::Stream,
+            (false, true) => Self::Whole,
+            (false, false) => Self::Refuse(Failure::Rejected),
+        }
+    }
+}
+
 /// A blob that arrives, piece by piece. Its sender is as fast as it is read.
 ///
 /// Its sender hears that it arrived when [`finish`](Self::finish) says so. A stream that is dropped before is refused:

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use esf_proto::failure::Failure;
 
 use super::BlobStream;
 use crate::{
@@ -63,7 +62,7 @@ pub trait Handler: Send + Sync + 'static {
 /// Handles nothing.
 impl Handler for () {
     fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
-        BlobChoice::Refuse(Failure::Rejected)
+        BlobChoice::suiting(false, false)
     }
 }
 
@@ -146,11 +145,7 @@ impl Handler for Handlers {
     }
 
     fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
-        match (&self.blob_stream, &self.blob) {
-            (Some(_), _) => BlobChoice::Stream,
-            (None, Some(_)) => BlobChoice::Whole,
-            (None, None) => BlobChoice::Refuse(Failure::Rejected),
-        }
+        BlobChoice::suiting(self.blob_stream.is_some(), self.blob.is_some())
     }
 
     fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {

@@ -51,16 +51,16 @@ impl Server {
         self.spawn(self.0.clone().serve(stream, None));
     }
 
-    /// Serves a WebSocket that was opened elsewhere, with the sub-protocol `esf.v1`: `read_ahead` is what was read of it
-    /// already.
-    pub fn serve_websocket(&self, stream: BoxStream, read_ahead: Vec<u8>) {
-        self.spawn(self.0.clone().serve_websocket(stream, read_ahead));
-    }
-
     /// The same for a stream whose other side is known: its limits by address count, and if it is a trusted proxy, those
     /// of whom it brings.
     pub fn serve_stream_from(&self, stream: BoxStream, from: SocketAddr) {
         self.spawn(self.0.clone().serve(stream, Some(from)));
+    }
+
+    /// Serves a WebSocket that was opened elsewhere, with the sub-protocol `esf.v1`: `read_ahead` is what was read of it
+    /// already.
+    pub fn serve_websocket(&self, stream: BoxStream, read_ahead: Vec<u8>) {
+        self.spawn(self.0.clone().serve_websocket(stream, read_ahead));
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
