@@ -77,6 +77,76 @@ impl fmt::Display for UserId {
     }
 }
 
+/// A group's id: 1 to 255 bytes of case-sensitive UTF-8, cheap to clone. One that starts with `~` is that of a dynamic
+/// group, which its members make and which lives in memory only; the others are the store's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(Arc<str>);
+
+/// Why a text is no id of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupIdError {
+    /// There is nothing in it.
+    #[error("the group id is empty")]
+    Empty,
+    /// It has more than 255 bytes.
+    #[error("the group id has more than 255 bytes")]
+    TooLong,
+}
+
+impl GroupId {
+    /// Takes `id` as a group's id if it has 1 to 255 bytes.
+    ///
+    /// # Errors
+    /// [`GroupIdError`] says which rule it breaks.
+    pub fn parse(id: &str) -> Result<Self, GroupIdError> {
+        if id.is_empty() {
+            Err(GroupIdError::Empty)
+        } else if id.len() > usize::from(u8::MAX) {
+            Err(GroupIdError::TooLong)
+        } else {
+            Ok(Self(id.into()))
+        }
+    }
+
+    /// The id itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is that of a dynamic group.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        self.0.starts_with('~')
+    }
+}
+
+impl Deref for GroupId {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for GroupId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// What kind of device a login comes from; a user is online once per kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceKind(pub u8);
@@ -171,3 +241,6 @@ pub enum To {
     /// One device of a user.
     Device(UserId, DeviceKind),
 }
+
+#[cfg(test)]
+mod tests;

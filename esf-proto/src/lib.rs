@@ -57,5 +57,6 @@ pub mod ids;
 pub mod login;
 pub mod server;
 pub mod session;
+pub mod store;
 pub mod time;
 pub mod wire;
