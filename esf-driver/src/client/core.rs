@@ -77,7 +77,7 @@ pub(super) struct Core {
     pub(super) close_info: Option<CloseInfo>,
     /// The first login was refused.
     pub(super) refused: Option<(LoginCode, String)>,
-    /// Why the last attempt to connect, or the last link without a login before it, failed.
+    /// Why the first attempt to connect that failed did so, or the first link that ended without a login.
     pub(super) unreachable: Option<String>,
     /// Sessions that were not gone on with after a cut.
     lost_sessions: u64,
@@ -267,6 +267,11 @@ impl Shared {
 }
 
 impl Core {
+    /// An attempt to reach the server came to nothing. The first is told, however late somebody looks.
+    pub(super) fn fail_to_reach(&mut self, cause: &(impl ToString + ?Sized)) {
+        self.unreachable.get_or_insert_with(|| cause.to_string());
+    }
+
     /// Takes out what the session says and brings it to whom it concerns.
     fn drain(&mut self, now: Instant, events: &EventQueue<Event>) {
         while let Some(action) = self.session.poll_action() {

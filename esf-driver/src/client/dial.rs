@@ -127,7 +127,7 @@ impl Dialer {
                 }
             };
             if given_up {
-                core.unreachable = Some("no answer in time".to_owned());
+                core.fail_to_reach("no answer in time");
                 return Dialing::GivenUp;
             }
             Dialing::Wait(core.poll_timeout())
@@ -147,7 +147,7 @@ impl Dialer {
     pub fn handle_failed(&self, link: LinkId, error: &impl std::fmt::Display) {
         tracing::debug!(url = %self.url, %error, "cannot connect");
         self.shared.change(|core, now| {
-            core.unreachable = Some(error.to_string());
+            core.fail_to_reach(error);
             core.session.handle_connect_failed(now, link);
         });
     }
@@ -174,7 +174,7 @@ impl Dialer {
             core.close_info = Some(CloseInfo { clean: end.clean, code: end.code });
             if core.session.server().is_none() {
                 let reason = end.code.and_then(CloseReason::from_websocket_code);
-                core.unreachable = Some(reason.map_or("no answer to the login", CloseReason::text).to_owned());
+                core.fail_to_reach(reason.map_or("no answer to the login", CloseReason::text));
             }
         });
     }

@@ -248,6 +248,22 @@ fn a_first_login_that_is_put_off_is_an_error_at_once_unless_one_is_patient() {
 }
 
 #[test]
+fn the_first_attempt_that_failed_is_the_reason_however_late_somebody_looks() {
+    let runtime = Virtual::new();
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let count = attempts.clone();
+    let builder = ClientBuilder::new(runtime.clone(), URL, config("alice")).connector(move || {
+        let attempt = count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Err(io::Error::other(format!("failure {attempt}"))))
+    });
+    let alice = builder.start().unwrap();
+    runtime.advance(Duration::from_secs(10));
+    assert!(attempts.load(Ordering::SeqCst) > 1);
+    let error = runtime.block_on(alice.logged_in(false)).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot connect to {URL}: failure 0"));
+}
+
+#[test]
 fn settings_that_cannot_be_used_are_refused_at_once() {
     let runtime = Virtual::new();
     let start = |url: &str, change: fn(ClientBuilder) -> ClientBuilder| {
