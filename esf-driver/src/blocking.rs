@@ -20,6 +20,8 @@ mod handler;
 pub mod names;
 mod serve;
 mod server;
+#[cfg(test)]
+mod testing;
 mod wait;
 
 pub use self::{

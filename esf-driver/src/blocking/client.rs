@@ -51,7 +51,7 @@ impl ClientBuilder {
     /// Handles what others send with a handler that sends something itself. It gets a handle that does not keep the
     /// client alive.
     pub fn handler_with<H: Handler>(mut self, make: impl FnOnce(WeakClient) -> H + Send + 'static) -> Self {
-        self.plan.handler = Box::new(|client| bridge(make(WeakClient(client))));
+        self.plan.handler = Box::new(|client| bridge(make(WeakClient(client)), None));
         self
     }
 

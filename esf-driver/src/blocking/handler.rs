@@ -1,20 +1,27 @@
 //! Handlers that block.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 
 use super::BlobStream;
 use crate::{
     blob::{self, BlobChoice, BlobOffer},
+    completion::completion,
     handler::{self, AnyHandler, Context, HandlerFailed},
+    notify::Notify,
+    tasks::Tasks,
 };
 
 /// Handles what arrives, at a client or at a server, each call on a thread of a bounded number of them.
 ///
 /// Messages of one source are handled one at a time, in order; those of several sources at the same time. Queries
 /// start in order and may overlap. A handler that is slow or panics delays neither the connection nor, while there is a
-/// thread left, the messages of others. One that never returns keeps its thread for ever: a thread cannot be stopped.
+/// thread left, the messages of others. One that never returns keeps its thread for ever: a thread cannot be stopped. What
+/// waits behind it waits as long, unless the server has a limit for handlers.
 ///
 /// A handler may send, and may wait for a query of its own. A message handler that waits for a certain send to a peer
 /// whose handler does the same waits until the time of one of them is over.
@@ -163,34 +170,100 @@ impl Handler for Handlers {
 
 /// Lets the dispatch run a handler that blocks: it is called when its future is first looked at, which is on a thread
 /// of its own, and the future is ready then.
-struct Bridged<H>(H);
+struct Bridged<H> {
+    handler: Arc<H>,
+    watch: Option<Watch>,
+}
 
-pub(super) fn bridge(handler: impl Handler) -> Arc<dyn AnyHandler> {
-    Arc::new(Bridged(handler))
+/// How handlers are run that may be left behind: each on a thread apart from the one that waits for it.
+#[derive(Clone)]
+pub(super) struct Watch {
+    pub(super) tasks: Arc<dyn Tasks>,
+    /// A place for each of the threads; one that was left keeps its own until it returns.
+    pub(super) places: Arc<Places>,
+}
+
+/// Places for threads.
+pub(super) struct Places {
+    free: Mutex<usize>,
+    freed: Notify,
+}
+
+impl Places {
+    pub(super) fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self { free: Mutex::new(places), freed: Notify::default() })
+    }
+
+    async fn enter(self: Arc<Self>) -> Place {
+        let taken = || {
+            let mut free = self.lock();
+            let is_free = *free > 0;
+            *free -= usize::from(is_free);
+            is_free
+        };
+        self.freed.until(taken).await;
+        Place(self)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place, given back when dropped.
+struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.lock() += 1;
+        self.0.freed.notify();
+    }
+}
+
+pub(super) fn bridge(handler: impl Handler, watch: Option<Watch>) -> Arc<dyn AnyHandler> {
+    Arc::new(Bridged { handler: Arc::new(handler), watch })
+}
+
+impl<H: Handler> Bridged<H> {
+    async fn call<T: Send + 'static>(&self, call: impl FnOnce(&H) -> T + Send + 'static) -> T {
+        let Some(Watch { tasks, places }) = &self.watch else { return call(&self.handler) };
+        let place = places.clone().enter().await;
+        let (teller, told) = completion();
+        let handler = self.handler.clone();
+        tasks.spawn(Box::pin(async move {
+            let _place = place;
+            teller.tell(catch_unwind(AssertUnwindSafe(|| call(&handler))));
+        }));
+        match told.await {
+            Some(Ok(value)) => value,
+            Some(Err(panic)) => resume_unwind(panic),
+            None => panic!("there is no thread for a handler"),
+        }
+    }
 }
 
 impl<H: Handler> handler::Handler for Bridged<H> {
     async fn information(&self, context: Context, info_type: u32, body: Bytes) {
-        self.0.information(context, info_type, body);
+        self.call(move |handler| handler.information(context, info_type, body)).await;
     }
 
     async fn query(&self, context: Context, info_type: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
-        self.0.query(context, info_type, body)
+        self.call(move |handler| handler.query(context, info_type, body)).await
     }
 
     async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
-        self.0.engine_message(context, info_type, tag, body);
+        self.call(move |handler| handler.engine_message(context, info_type, tag, body)).await;
     }
 
     fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
-        self.0.blob_offered(context, offer)
+        self.handler.blob_offered(context, offer)
     }
 
     async fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {
-        self.0.blob(context, info_type, name, body);
+        self.call(move |handler| handler.blob(context, info_type, name, body)).await;
     }
 
     async fn blob_stream(&self, context: Context, stream: blob::BlobStream) {
-        self.0.blob_stream(context, BlobStream::new(stream));
+        self.call(move |handler| handler.blob_stream(context, BlobStream::new(stream))).await;
     }
 }

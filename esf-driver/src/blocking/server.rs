@@ -16,13 +16,15 @@ use esf_proto::{
 
 use super::{
     Listener, Stream, Threads,
-    handler::{Handler, bridge},
+    handler::{Handler, Places, Watch, bridge},
     serve,
     wait::{Elapsed, run, run_within},
 };
 use crate::{
     admission::Admission,
+    handler::AnyHandler,
     server::{self, Decision, Lagged, LoginClaim, LoginRequest, ServerEvent, ServerStats},
+    tasks::Tasks,
 };
 
 /// Threads for messages, threads for queries, threads for blobs and threads for logins, unless the application says
@@ -78,12 +80,24 @@ impl<A: Authenticator> server::Authenticator for Bridged<A> {
 pub struct ServerBuilder {
     builder: server::ServerBuilder,
     threads: Arc<dyn Threads>,
+    tasks: Arc<dyn Tasks>,
+    make_handler: Box<dyn FnOnce(Option<Watch>) -> Arc<dyn AnyHandler> + Send>,
+    handlers: usize,
+    watches: bool,
 }
 
 impl ServerBuilder {
     /// A server on `threads` that lets nobody in.
     pub fn new(threads: Arc<impl Threads>) -> Self {
-        Self { builder: server::ServerBuilder::on(threads.clone()), threads }.handler_threads(HANDLERS)
+        let builder = Self {
+            builder: server::ServerBuilder::on(threads.clone()),
+            tasks: threads.clone(),
+            threads,
+            make_handler: Box::new(|_| bridge((), None)),
+            handlers: HANDLERS,
+            watches: false,
+        };
+        builder.handler_threads(HANDLERS)
     }
 
     /// The settings of the protocol. By default all are the protocol's, and all sessions together may hold a quarter of
@@ -122,15 +136,26 @@ impl ServerBuilder {
     }
 
     /// Handles what is sent to the server itself. Without a handler messages are dropped and queries fail.
-    pub fn handler(self, handler: impl Handler) -> Self {
-        self.with(|builder| builder.any_handler(bridge(handler)))
+    pub fn handler(mut self, handler: impl Handler) -> Self {
+        self.make_handler = Box::new(|watch| bridge(handler, watch));
+        self
     }
 
     /// How many handlers of messages run at the same time, how many of queries, how many of blobs, and how many logins
     /// are decided about, each on a thread; 64 by default. Messages and queries beyond that wait, and their senders see
     /// `Busy` in the end; blobs are refused as `Busy`, and logins are told to come later.
-    pub fn handler_threads(self, threads: usize) -> Self {
+    pub fn handler_threads(mut self, threads: usize) -> Self {
+        self.handlers = threads;
         self.with(|builder| builder.at_once(threads))
+    }
+
+    /// How long a handler may take. Beyond that what waits behind it goes on, and its asker sees `HandlerFailed`; the
+    /// thread itself, which cannot be stopped, goes on too, and counts among those of
+    /// [`handler_threads`](Self::handler_threads) until it returns. There is no limit by default, and with one each handler
+    /// takes a second thread, which watches it.
+    pub fn handler_limit(mut self, limit: Duration) -> Self {
+        self.watches = true;
+        self.with(|builder| builder.handler_limit(limit))
     }
 
     /// Lets web pages of this origin connect, beside those of this machine. `*` lets every page connect.
@@ -158,8 +183,11 @@ impl ServerBuilder {
     /// # Errors
     /// The system has no random numbers.
     pub fn start(self) -> io::Result<Server> {
-        let (server, housekeeper) = self.builder.build()?;
-        let tasks = server.tasks();
+        let tasks = self.tasks;
+        // One for each message, query and blob that may be handled at the same time.
+        let watch = || Watch { tasks: tasks.clone(), places: Places::new(self.handlers.saturating_mul(3)) };
+        let handler = (self.make_handler)(self.watches.then(watch));
+        let (server, housekeeper) = self.builder.any_handler(handler).build()?;
         self.threads.spawn(Box::pin(async move { serve::keep_house(&*tasks, &housekeeper) }));
         Ok(Server(Arc::new(Handle { server, threads: self.threads, listeners: Mutex::default() })))
     }

@@ -2,26 +2,10 @@ use std::{future::pending, thread};
 
 use super::*;
 use crate::{
+    blocking::testing::Plain,
     completion::completion,
-    tasks::{BoxFuture, Tasks, within},
+    tasks::{Tasks as _, within},
 };
-
-/// A clock whose tasks are threads of their own.
-struct Plain(Clock);
-
-impl Tasks for Plain {
-    fn now(&self) -> Instant {
-        self.0.now()
-    }
-
-    fn timer(&self) -> Box<dyn Timer> {
-        self.0.timer()
-    }
-
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        thread::spawn(move || run(task));
-    }
-}
 
 #[test]
 fn another_thread_ends_the_wait() {
@@ -45,7 +29,7 @@ fn a_wait_with_a_limit_ends_in_time_and_not_before() {
 
 #[test]
 fn timers_end_a_wait_also_one_inside_of_another() {
-    let tasks = Plain(Clock::default());
+    let tasks = Plain::default();
     let (short, long) = (Duration::from_millis(20), Duration::from_millis(60));
     let began = tasks.now();
     let outer = run(within(&tasks, long, async {
