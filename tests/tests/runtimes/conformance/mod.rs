@@ -3,7 +3,7 @@
 mod scenario;
 mod stage;
 
-use crate::kit::{on_smol::Smol, on_tokio::Tokio};
+use crate::kit::{on_smol::Smol, on_threads::Threads, on_tokio::Tokio};
 
 /// A test for each scenario. A name that is missing here is noticed below.
 macro_rules! scenarios {
@@ -120,6 +120,11 @@ pairs! {
     smol: Smol, Smol;
     tokio_to_smol: Tokio, Smol;
     smol_to_tokio: Smol, Tokio;
+    threads: Threads, Threads;
+    threads_to_tokio: Threads, Tokio;
+    tokio_to_threads: Tokio, Threads;
+    smol_to_threads: Smol, Threads;
+    threads_to_smol: Threads, Smol;
 }
 
 #[test]

@@ -17,6 +17,11 @@ impl Gate {
         state.1.drain(..).for_each(Waker::wake);
     }
 
+    /// Blocks until it is open.
+    pub(crate) fn wait(&self) {
+        esf_driver::blocking::run(self.pass());
+    }
+
     /// Ready once it is open.
     pub(crate) async fn pass(&self) {
         std::future::poll_fn(|cx| {

@@ -6,6 +6,7 @@ pub(crate) mod gate;
 pub(crate) mod inbox;
 pub(crate) mod line;
 pub(crate) mod on_smol;
+pub(crate) mod on_threads;
 pub(crate) mod on_tokio;
 pub(crate) mod raw;
 pub(crate) mod spec;

@@ -78,6 +78,9 @@ mod tokio {
 mod smol {
     on!(crate::kit::on_smol::Smol);
 }
+mod threads {
+    on!(crate::kit::on_threads::Threads);
+}
 
 /// A server and two clients who mind their own business.
 struct Victims {

@@ -1,0 +1,295 @@
+//! Plain threads: calls that block, so each that a scenario does not wait for has a thread.
+
+use std::{
+    io,
+    net::TcpStream,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use esf_driver::{
+    blob::{BlobChoice, BlobOffer},
+    client::Cursor,
+    handler::{Context, HandlerFailed},
+    server::{Decision, LoginRequest},
+};
+use esf_proto::{
+    failure::Failure,
+    ids::{To, UserId},
+};
+use esf_sync::{BlobFile, BlobStream, Client, Handler, Server, Stream, Tcp, WeakClient};
+use serde_json::{Value, json};
+
+use super::{
+    Host, PATIENCE, Peer, Pending, Runtime,
+    calls::{call_client, call_server, look_at_client, look_at_server},
+    inbox::{ASKS_BACK, BROKEN_OFF, FAILS, Inbox, NEVER, PANICS, STREAM_WAITS, WAITS},
+    spec::{Blob, Call, ClientSpec, ServerSpec, Verdict, user},
+    words,
+};
+
+#[derive(Clone, Copy)]
+pub(crate) struct Threads;
+
+/// A client.
+struct ThreadPeer {
+    client: Client,
+    events: mpsc::Receiver<Value>,
+}
+
+/// A server.
+struct ThreadHost {
+    server: Server,
+    events: Mutex<mpsc::Receiver<Value>>,
+}
+
+fn stream(stream: TcpStream) -> io::Result<Arc<dyn Stream>> {
+    Ok(Arc::new(Tcp::new(stream)?))
+}
+
+impl Runtime for Threads {
+    fn connect(&self, url: &str, spec: &ClientSpec, inbox: Arc<Inbox>) -> Result<Box<dyn Peer>, Value> {
+        let mut builder = esf_sync::client(url, spec.config());
+        if let Some(origin) = &spec.origin {
+            builder = builder.origin(origin);
+        }
+        if spec.handles {
+            builder = builder.handler_with(|client| Scripted { inbox, client });
+        }
+        if spec.elsewhere {
+            let address = url.trim_start_matches("ws://").to_owned();
+            builder = builder.connector(move || stream(TcpStream::connect(&address)?));
+        }
+        let client = if spec.start {
+            builder.start()
+        } else if spec.patient {
+            builder.connect_within(PATIENCE).map_err(|elapsed| json!({ "hangs": elapsed.to_string() }))?
+        } else {
+            builder.connect()
+        };
+        let client = client.map_err(|error| words::not_connected(&error))?;
+        let (tell, events) = mpsc::channel();
+        let all = client.events();
+        thread::spawn(move || {
+            for event in all {
+                let _ = tell.send(words::event(event));
+            }
+            let _ = tell.send(Value::Null);
+        });
+        Ok(Box::new(ThreadPeer { client, events }))
+    }
+
+    fn serve(&self, address: Option<&str>, spec: &ServerSpec, inbox: Arc<Inbox>) -> Box<dyn Host> {
+        let mut builder = esf_sync::server().configure(|config| spec.configure(config));
+        if spec.authenticates {
+            builder = builder.authenticator(judge(spec.clone(), inbox.clone()));
+        }
+        if spec.pre_query {
+            builder = builder.pre_query(|info_type, body| match info_type {
+                5 => Ok(Bytes::from([b"re: ", &body[..]].concat())),
+                _ => Err(Failure::NotFound),
+            });
+        }
+        if spec.handles {
+            builder = builder.handler(Scripted { inbox, client: WeakClient::default() });
+        }
+        if let Some(limit) = spec.handler_limit_ms {
+            builder = builder.handler_limit(Duration::from_millis(limit));
+        }
+        if let Some(connections) = spec.max_connections {
+            builder = builder.max_connections(connections);
+        }
+        let server = match address {
+            Some(address) => builder.listen(address),
+            None => builder.start(),
+        };
+        let server = server.expect("a server");
+        let (tell, events) = mpsc::channel();
+        let all = server.events();
+        thread::spawn(move || {
+            for event in all {
+                let _ = tell.send(words::server_event(event));
+            }
+            let _ = tell.send(Value::Null);
+        });
+        Box::new(ThreadHost { server, events: Mutex::new(events) })
+    }
+}
+
+/// An authenticator as the scenario describes it.
+fn judge(spec: ServerSpec, inbox: Arc<Inbox>) -> impl Fn(LoginRequest) -> Decision + Send + Sync {
+    let judged = AtomicUsize::new(0);
+    move |login| match spec.judge(&login.user, &login.credential, judged.fetch_add(1, Ordering::SeqCst)) {
+        Verdict::Accept(rights) => Decision::accept_with(rights),
+        Verdict::Refuse(cause) => Decision::refuse(cause),
+        Verdict::Later => Decision::Later { retry_after: Duration::from_millis(20) },
+        Verdict::Never => {
+            inbox.over.wait();
+            Decision::refuse("the scenario is over")
+        }
+        Verdict::Panics => panic!("as the scenario wants"),
+    }
+}
+
+/// Does `call` on a thread of its own.
+fn start(call: impl FnOnce() -> Value + Send + 'static) -> Pending {
+    let (tell, pending) = Pending::new();
+    thread::spawn(move || tell.send(call()));
+    pending
+}
+
+impl Peer for ThreadPeer {
+    fn call(&self, call: &Call) -> Pending {
+        let before = queued(&self.client);
+        let (client, call) = (self.client.clone(), call.clone());
+        let (tell, asked) = mpsc::channel();
+        let pending = start(move || {
+            let outcome = call_client!(client, &call, send_blob;);
+            // Before whoever waits for the outcome can see that the client is still held here.
+            drop(client);
+            let _ = tell.send(());
+            outcome
+        });
+        // What is asked for shows in what is queued or went out, or has its outcome already. A log-off shows in neither.
+        let began = Instant::now();
+        while queued(&self.client) == before && began.elapsed() < Duration::from_millis(50) {
+            if asked.recv_timeout(Duration::from_millis(1)) != Err(mpsc::RecvTimeoutError::Timeout) {
+                break;
+            }
+        }
+        pending
+    }
+
+    fn abandon(&self, call: &Call) {
+        drop(self.call(call));
+    }
+
+    fn event(&self) -> Value {
+        self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+    }
+
+    fn look(&self) -> Value {
+        look_at_client!(self.client)
+    }
+}
+
+fn queued(client: &Client) -> (usize, u64) {
+    (client.buffered_bytes(), client.stats().session.frames_out)
+}
+
+impl Host for ThreadHost {
+    fn call(&self, call: &Call) -> Pending {
+        let (server, call) = (self.server.clone(), call.clone());
+        start(move || call_server!(server, &call;))
+    }
+
+    fn event(&self) -> Value {
+        let events = self.events.lock().expect("nobody panics here");
+        events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+    }
+
+    fn look(&self) -> Value {
+        look_at_server!(self.server)
+    }
+
+    fn serve(&self, accepted: TcpStream) {
+        self.server.serve_stream(stream(accepted).expect("a stream"));
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}", self.server.local_addr().expect("it listens"))
+    }
+}
+
+fn send_blob(client: &Client, blob: &Blob) -> Value {
+    let (to, body): (To, Bytes) = ((&blob.to).into(), (&blob.body).into());
+    let sent = if blob.file {
+        let file = super::file(&body);
+        client.send_blob(to, blob.info_type, &blob.name, BlobFile::open(&file.path).expect("a file"))
+    } else {
+        client.send_blob(to, blob.info_type, &blob.name, body)
+    };
+    let sending = match sent {
+        Ok(sending) => sending,
+        Err(error) => return words::refused(&error),
+    };
+    if blob.cancel {
+        let _ = sending.further_than(sending.progress());
+        sending.cancel();
+    }
+    words::blob(sending.outcome())
+}
+
+/// Does what the numbers of `inbox` say.
+struct Scripted {
+    inbox: Arc<Inbox>,
+    client: WeakClient,
+}
+
+impl Scripted {
+    fn act(&self, what: &str, context: &Context, info_type: u32, body: &Bytes) {
+        self.inbox.record(what, context, info_type, body);
+        match info_type {
+            PANICS => panic!("as the scenario wants"),
+            NEVER => self.inbox.over.wait(),
+            WAITS => self.inbox.released.wait(),
+            ASKS_BACK => {
+                let (Some(client), Some(user)) = (self.client.upgrade(), context.source.user().cloned()) else {
+                    return;
+                };
+                let answer = client.query(To::User(user), 0, body.clone());
+                let answer = words::called(answer, |answer| words::body(&answer));
+                self.inbox.tell(json!({ "what": "answer", "body": answer }));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Handler for Scripted {
+    fn information(&self, context: Context, info_type: u32, body: Bytes) {
+        self.act("information", &context, info_type, &body);
+    }
+
+    fn query(&self, context: Context, info_type: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
+        self.act("query", &context, info_type, &body);
+        if info_type == FAILS { Err(HandlerFailed) } else { Ok(body) }
+    }
+
+    fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
+        self.act(&tag, &context, info_type, &body);
+    }
+
+    fn blob_offered(&self, _: &Context, offer: &BlobOffer) -> BlobChoice {
+        Inbox::choose(offer)
+    }
+
+    fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) {
+        self.act(&format!("blob {name}"), &context, info_type, &body);
+    }
+
+    fn blob_stream(&self, context: Context, mut stream: BlobStream) {
+        let info_type = stream.offer().info_type;
+        if info_type == STREAM_WAITS {
+            self.inbox.record("stream begins", &context, info_type, &[]);
+            self.inbox.released.wait();
+        }
+        let mut all = Vec::new();
+        loop {
+            match stream.next() {
+                Ok(Some(_)) if info_type == BROKEN_OFF => return stream.refuse(Failure::QuotaFull),
+                Ok(Some(piece)) => all.extend_from_slice(&piece),
+                Ok(None) => break,
+                Err(error) => return self.inbox.tell(json!({ "what": "stream", "ended": words::name(error) })),
+            }
+        }
+        stream.finish();
+        self.inbox.record("stream", &context, info_type, &all);
+    }
+}
