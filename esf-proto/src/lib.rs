@@ -46,8 +46,31 @@
 )]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "broken"))]
 extern crate std;
+
+/// Whether the core has this fault at present: never, unless it is compiled for the tests that look for it.
+#[cfg(feature = "broken")]
+macro_rules! broken {
+    ($name:ident) => {
+        $crate::broken::is($crate::broken::Broken::$name)
+    };
+    ($name:ident, $wrong:expr, else $right:expr) => {
+        if broken!($name) { $wrong } else { $right }
+    };
+}
+#[cfg(not(feature = "broken"))]
+macro_rules! broken {
+    ($name:ident) => {
+        false
+    };
+    ($name:ident, $wrong:expr, else $right:expr) => {
+        $right
+    };
+}
+
+#[cfg(feature = "broken")]
+pub mod broken;
 
 pub mod client;
 pub mod close;

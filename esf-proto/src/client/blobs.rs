@@ -268,7 +268,10 @@ impl Session {
 
     /// A fragment, if the transport has nothing else to do: whatever comes after it waits for one at most (ESF-347).
     pub(super) fn next_fragment(&mut self) -> Option<Bytes> {
-        let link = self.link.as_mut().filter(|link| link.bulk && self.state == State::Online)?;
+        let link = self
+            .link
+            .as_mut()
+            .filter(|link| (link.bulk || broken!(HeartbeatBehindBulk)) && self.state == State::Online)?;
         let piece = self.sending.poll_fragment()?;
         link.bulk = false;
         let frame = Frame::Fragment { stream: piece.stream, offset: piece.offset, last: piece.last, data: &piece.data };

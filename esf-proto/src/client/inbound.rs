@@ -289,7 +289,9 @@ impl Session {
         };
         match verdict {
             Verdict::Run => {
-                self.answer(&source, id, &Answer::Ack);
+                if !(broken!(AckDropped) && id % 5 == 0) {
+                    self.answer(&source, id, &Answer::Ack);
+                }
                 self.hold(frame, source, MessageKind::Information, info_type, body, Some(MessageId(id)))
             }
             Verdict::Again => {
@@ -362,7 +364,12 @@ impl Session {
             _ => None,
         };
         match event {
-            Some(event) => self.tell(event),
+            Some(event) => {
+                if broken!(OutcomeTwice) {
+                    self.tell(event.clone());
+                }
+                self.tell(event);
+            }
             None => self.stats.answers_unasked += 1,
         }
     }

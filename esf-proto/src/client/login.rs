@@ -281,6 +281,9 @@ impl Session {
         let uncounted = self.hop.take_uncounted();
         self.hop = Hop::new(self.limits.window);
         self.inbox.begin_session();
+        if broken!(DedupeForgotten) {
+            self.senders = Default::default();
+        }
         let mut answers = Vec::new();
         for (frame, cost) in uncounted {
             let Ok(raw) = RawFrame::parse(frame) else { continue };

@@ -110,7 +110,7 @@ impl<H: Clone> Hub<H> {
         let seen = same.as_ref().map(|login| login.attempt).or_else(|| self.memory.attempt(engine));
         let stale =
             seen.is_some_and(|seen| if stage == Stage::First { claim.attempt <= seen } else { claim.attempt < seen });
-        if stale {
+        if stale && !broken!(AttemptIgnored) {
             self.counters.attempts_stale.add(1);
             return Place::Stale;
         }
@@ -147,7 +147,7 @@ impl<H: Clone> Hub<H> {
         let known = rivals.iter().map(|login| login.number).max().unwrap_or(0);
         let told = believed(claim.login_number);
         // An automatic login with an older number replaces nobody.
-        if !claim.interactive && told < known {
+        if !claim.interactive && told < known && !broken!(AutomaticReplaces) {
             self.counters.logins_superseded.add(1);
             return Place::PushedOut;
         }

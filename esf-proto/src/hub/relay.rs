@@ -229,7 +229,7 @@ impl<H: Clone> Hub<H> {
             return refused(Failure::TimedOut);
         }
         let targets = match self.targets(&to) {
-            Targets::Many(mut logins) if kind != Kind::Certain => {
+            Targets::Many(mut logins) if kind != Kind::Certain && !broken!(QueryToAll) => {
                 // A question goes to one device: the one that logged on last.
                 logins.pop().map_or(Targets::None, Targets::One)
             }

@@ -156,7 +156,7 @@ impl Session {
     /// The only `from` that a session's client may use is its own engine (ESF-501).
     fn check_from(&self, envelope: &Envelope<'_>) -> Result<(), CloseReason> {
         let own = Address::of_engine(&self.engine);
-        if envelope.from == own { Ok(()) } else { Err(CloseReason::WrongUserId) }
+        if envelope.from == own || broken!(FromUnchecked) { Ok(()) } else { Err(CloseReason::WrongUserId) }
     }
 
     fn fail(&mut self, id: u64, about: Kind, failure: Failure) {

@@ -330,6 +330,9 @@ impl Outbox {
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
             return Err(Cause::Share);
         }
+        if broken!(BudgetNotCharged) {
+            return Ok(());
+        }
         let granted = self.budget.try_charge(cost);
         if granted.is_err() {
             self.shares.remove(source, cost);

@@ -257,7 +257,7 @@ impl Session {
     /// Whether a link of this generation has the session.
     #[must_use]
     pub fn is_held_by(&self, generation: Generation) -> bool {
-        self.state == SessionState::Attached && self.generation == generation
+        self.state == SessionState::Attached && (self.generation == generation || broken!(GenerationIgnored))
     }
 
     // Links come and go.
@@ -269,7 +269,7 @@ impl Session {
         if self.state == SessionState::Ended {
             return TakeOver::Gone;
         }
-        if claim.attempt <= self.attempt {
+        if claim.attempt <= self.attempt && !broken!(AttemptIgnored) {
             self.counters.attempts_stale.add(1);
             return TakeOver::Stale;
         }
@@ -287,7 +287,7 @@ impl Session {
         self.rights = claim.rights;
         self.credential_version = claim.credential_version;
         self.generation = self.generation.next();
-        self.old_secret = Some(resume.secret);
+        self.old_secret = (!broken!(OldSecretForgotten)).then_some(resume.secret);
         self.secret = secret;
         self.until = None;
         self.close = None;
@@ -300,14 +300,15 @@ impl Session {
         self.control.count();
         let now = self.now;
         self.with_receiving(|receiving| receiving.on_link(now, true));
-        TakeOver::Resumed { generation: self.generation, received: self.hop.counts().received }
+        let Counts { received, .. } = broken!(TakeoverReadsLate, self.hop.told(), else self.hop.counts());
+        TakeOver::Resumed { generation: self.generation, received }
     }
 
     /// The link of this generation is gone and may come back: the resume window opens. No-op for a fenced link.
     pub fn detach(&mut self, now: Instant, generation: Generation) {
         let now = self.clock(now);
-        if self.is_held_by(generation) {
-            let until = now + self.config.resume_window;
+        if self.is_held_by(generation) || broken!(OldDeathCounts) && self.state == SessionState::Attached {
+            let until = if broken!(WindowSkipped) { now } else { now + self.config.resume_window };
             self.until = Some(until);
             self.control = Control::default();
             self.set_state(SessionState::Detached);
@@ -523,7 +524,7 @@ impl Session {
         }
         let lane = outbox.next(now, |len| self.hop.admits(len))?;
         outbox.pop_with(lane, |frame, waiting| {
-            if lane == Lane::Volatile {
+            if lane == Lane::Volatile && !broken!(VolatileCounted) {
                 self.budget.release(waiting.cost);
             } else {
                 self.hop.hand_out(frame.clone(), waiting.cost, lane == Lane::Message);
@@ -646,6 +647,9 @@ impl Session {
                 // Nobody knows whether another device of the user got it.
                 let to_all = matches!(envelope.to, Address::User { .. });
                 let failure = if to_all { Failure::ConnectionLost } else { failure };
+                if broken!(HeldAnsweredTwice) {
+                    self.commands.push_back(HubCommand::Lost { frame: frame.clone(), failure });
+                }
                 self.commands.push_back(HubCommand::Lost { frame, failure });
             }
             Kind::Certain | Kind::Query | Kind::Request | Kind::BlobOffer => {

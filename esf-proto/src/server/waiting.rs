@@ -127,7 +127,10 @@ impl StreamsIn {
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         for _ in 0..self.streams.len() {
             self.turn = (self.turn + 1) % self.streams.len();
-            let Some(known) = self.streams.get_mut(self.turn).filter(|known| known.open) else { continue };
+            let Some(known) = self.streams.get_mut(self.turn).filter(|known| known.open || broken!(CreditIgnored))
+            else {
+                continue;
+            };
             if let Some(fragment) = known.fragments.get(known.at) {
                 known.handed = known.handed.max(fragment.until);
                 let frame = fragment.frame.clone();
@@ -141,7 +144,7 @@ impl StreamsIn {
 
     /// Whether [`StreamsIn::pop`] has something.
     pub(crate) fn has_fragment(&self) -> bool {
-        self.streams.iter().any(|known| known.open && known.at < known.fragments.len())
+        self.streams.iter().any(|known| (known.open || broken!(CreditIgnored)) && known.at < known.fragments.len())
     }
 
     /// The client has a new link: nothing goes out before it says what it holds.

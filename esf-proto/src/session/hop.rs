@@ -88,7 +88,7 @@ impl Hop {
     #[must_use]
     pub fn admits(&self, len: usize) -> bool {
         let out = self.windowed_out.wrapping_sub(self.peer_taken);
-        out == 0 || u32::try_from(len).is_ok_and(|len| len <= self.window.saturating_sub(out))
+        out == 0 || broken!(WindowIgnored) || u32::try_from(len).is_ok_and(|len| len <= self.window.saturating_sub(out))
     }
 
     /// Counts a frame that goes out now and keeps it until the peer has counted it.
@@ -130,6 +130,7 @@ impl Hop {
         if newly > self.replay.len() {
             return Err(CountViolation);
         }
+        let newly = newly + usize::from(broken!(ResumeOffByOne) && newly < self.replay.len());
         self.forget(newly, freed);
         self.handed = Cursor::default();
         Ok(())
@@ -175,6 +176,12 @@ impl Hop {
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts { received: self.received, taken: self.taken }
+    }
+
+    /// What the peer was told last, which is not what is to be stated anywhere.
+    #[cfg(feature = "broken")]
+    pub(crate) fn told(&self) -> Counts {
+        self.told
     }
 
     /// When a count is to be told, if there is anything to tell.

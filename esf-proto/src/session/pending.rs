@@ -176,7 +176,11 @@ impl Pending {
         let at = self.position(id)?;
         let (_, open) = self.open.get(at)?;
         let entitled = open.is_answered_by(from) || server_may && matches!(from, Address::Server { .. });
-        if open.kind == kind && entitled { self.take_at(at).map(|(_, open)| open) } else { None }
+        if open.kind == kind && (entitled || broken!(StrangerBelieved)) {
+            self.take_at(at).map(|(_, open)| open)
+        } else {
+            None
+        }
     }
 
     /// Takes out the operation with this id.

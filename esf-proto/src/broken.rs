@@ -1,0 +1,77 @@
+//! Faults that are put into the core on purpose, each of which the simulator has to find.
+//!
+//! Nothing but its tests turns the feature `broken` on; without it none of this is compiled, and every place that asks
+//! is the code that it would be without asking.
+
+use core::cell::Cell;
+
+macro_rules! faults {
+    ($($(#[doc = $doc:expr])* $name:ident,)*) => {
+        /// A fault that the core can have.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Broken { $($(#[doc = $doc])* $name,)* }
+
+        impl Broken {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+faults! {
+    /// A receiving client does not acknowledge each certain message.
+    AckDropped,
+    /// A session takes every link for its own.
+    GenerationIgnored,
+    /// The death of an older link puts the session to sleep that a newer one has.
+    OldDeathCounts,
+    /// A resume takes one frame more for received than was stated.
+    ResumeOffByOne,
+    /// A client without a link counts what it only queues.
+    CountedAtEnqueue,
+    /// A client forgets which messages it ran when it has to begin a new session.
+    DedupeForgotten,
+    /// A client hands out fragments whatever waits to be sent.
+    HeartbeatBehindBulk,
+    /// What is queued for a session is not charged to its budget.
+    BudgetNotCharged,
+    /// Messages go out whatever the window says.
+    WindowIgnored,
+    /// The server counts volatile frames.
+    VolatileCounted,
+    /// An answer counts whoever says it.
+    StrangerBelieved,
+    /// The loss of a message that was held for somebody is told twice.
+    HeldAnsweredTwice,
+    /// A takeover states a count that was read before the last frames came.
+    TakeoverReadsLate,
+    /// The older resume secret is void as soon as there is a newer one.
+    OldSecretForgotten,
+    /// A late login of an engine takes its session from a newer link.
+    AttemptIgnored,
+    /// An automatic login with an older number replaces a newer interactive one.
+    AutomaticReplaces,
+    /// A session without a link ends at once.
+    WindowSkipped,
+    /// A query goes to every device of a user.
+    QueryToAll,
+    /// Nobody looks at who a frame says that it is from.
+    FromUnchecked,
+    /// The server hands out fragments before the receiver has said what it holds.
+    CreditIgnored,
+    /// A client tells an outcome twice.
+    OutcomeTwice,
+}
+
+std::thread_local! {
+    static PRESENT: Cell<Option<Broken>> = const { Cell::new(None) };
+}
+
+/// Gives every machine that runs on this thread a fault, or none.
+pub fn set(broken: Option<Broken>) {
+    PRESENT.set(broken);
+}
+
+pub(crate) fn is(broken: Broken) -> bool {
+    PRESENT.get() == Some(broken)
+}
