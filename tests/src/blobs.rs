@@ -80,6 +80,11 @@ impl Blobs {
         id
     }
 
+    /// Keeps what was sent under this id, to be given when it is asked for.
+    pub fn keep(&mut self, id: MessageId, body: Bytes) {
+        self.sources.insert(id, body);
+    }
+
     /// No more bytes come of this one.
     pub fn dry(&mut self, id: MessageId) {
         self.sources.remove(&id);

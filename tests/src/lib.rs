@@ -10,6 +10,7 @@ pub mod bystanders;
 pub mod fuzz;
 pub mod life;
 pub mod raw;
+pub mod sim;
 pub mod wire_between;
 pub mod world;
 

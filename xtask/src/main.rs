@@ -8,6 +8,7 @@ mod fuzz;
 mod libtest;
 mod protocol;
 mod rules;
+mod sim;
 mod suite;
 mod toolchains;
 mod trees;
@@ -39,6 +40,8 @@ The chores of the project:
   cargo xtask fuzz --keep [TARGET…]  put the least of what was found that reaches all of it into fuzz/corpus
   cargo xtask fuzz --seeds           write fuzz/seeds and fuzz/dictionary.txt, as the vectors and tables have them
   cargo xtask coverage [--fuzz]      list the lines of esf-proto that no test runs, or that no input of the fuzzer reaches
+  cargo xtask sim [--seeds N]        run simulated worlds with faults, and check what must hold after each step
+                                     (--seed S --trace, --without FAULT, --faults, --jobs N)
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask trees                  check that no adapter depends on a runtime that is not its own
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         ["coverage", words @ ..] => Workspace::load().and_then(|workspace| coverage::run(&workspace, words)),
         ["soak", words @ ..] => Workspace::load().and_then(|workspace| bench::soak(&workspace, words)),
         ["bench", words @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, words)),
+        ["sim", words @ ..] => Workspace::load().and_then(|workspace| sim::run(&workspace, words)),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
         ["no-std"] => Workspace::load().and_then(|workspace| toolchains::no_std(&workspace)),
         ["trees"] => Workspace::load().and_then(|workspace| trees::check(&workspace)),
