@@ -25,9 +25,9 @@ impl<T> Buffered<T> {
     }
 
     /// Puts two parts behind what waits.
-    pub(crate) fn put(&mut self, head: &[u8], body: &[u8]) {
-        self.out.reserve(head.len() + body.len());
-        self.out.extend_from_slice(head);
+    pub(crate) fn put<const N: usize>(&mut self, head: [u8; N], body: &[u8]) {
+        self.out.reserve(N + body.len());
+        self.out.extend_from_slice(&head);
         self.out.extend_from_slice(body);
     }
 

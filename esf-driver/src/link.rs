@@ -225,11 +225,13 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
             let (can_write, mut fed) = (socket.can_write(), Ok(()));
             let step = drain.next(now, can_write, endpoint, &mut |frame| {
                 frames += 1;
-                if fed.is_ok() {
-                    fed = match batch {
-                        None => socket.feed_frame(frame),
-                        Some(batch) => batch.add(frame, socket),
-                    };
+                let now = match batch {
+                    None => socket.feed_frame(frame),
+                    Some(batch) => batch.add(frame, socket),
+                };
+                // Only a failure is written down: this is done for each frame.
+                if now.is_err() {
+                    fed = now;
                 }
             });
             fed.map_err(|_| self.end(false, None))?;

@@ -6,13 +6,7 @@ use bytes::Bytes;
 use esf_proto::{close::CloseReason, session::frames::FrameBytes};
 use tungstenite::{
     Error, Message,
-    protocol::{
-        CloseFrame, Role, WebSocketConfig, WebSocketContext,
-        frame::{
-            FrameHeader,
-            coding::{CloseCode, Data, OpCode},
-        },
-    },
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
 };
 
 use crate::{buffered::Buffered, endpoint::Transport, metered::Metered};
@@ -165,11 +159,19 @@ impl<T: Read + Write> Socket<T> {
             return self.write(Message::Binary(message.into_bytes()));
         }
         self.unflushed = true;
-        let mut head = [0; LARGEST_HEAD];
-        let mut room = &mut head[..];
-        BINARY.format(message.len() as u64, &mut room).map_err(|_| SocketError::Ended)?;
-        let unused = room.len();
-        self.stream.put(&head[..LARGEST_HEAD - unused], &message);
+        // A head that says: binary, whole, not masked (RFC 6455, 5.2).
+        let len = message.len();
+        match (u8::try_from(len), u16::try_from(len)) {
+            (Ok(len @ 0..126), _) => self.stream.put([BINARY, len], &message),
+            (_, Ok(len)) => {
+                let [high, low] = len.to_be_bytes();
+                self.stream.put([BINARY, 126, high, low], &message);
+            }
+            _ => {
+                self.stream.put([BINARY, 127], &(len as u64).to_be_bytes());
+                self.stream.put([], &message);
+            }
+        }
         self.flush_if_much()
     }
 
@@ -316,6 +318,7 @@ impl<T: Read + Write> Socket<T> {
     }
 
     /// Much of what waits goes out before the flush, so that no more than this and one message ever waits.
+    #[inline]
     fn flush_if_much(&mut self) -> Result<(), SocketError> {
         if self.stream.waiting() > COLLECTED {
             let (blocked, unflushed) = (self.blocked, self.unflushed);
@@ -327,17 +330,8 @@ impl<T: Read + Write> Socket<T> {
     }
 }
 
-/// Bytes of the head of a server's message whose length takes most.
-const LARGEST_HEAD: usize = 10;
-/// The head of a message of a server.
-const BINARY: FrameHeader = FrameHeader {
-    is_final: true,
-    rsv1: false,
-    rsv2: false,
-    rsv3: false,
-    opcode: OpCode::Data(Data::Binary),
-    mask: None,
-};
+/// The first byte of a binary message that is one WebSocket frame.
+const BINARY: u8 = 0x82;
 
 fn config(max_message: usize) -> WebSocketConfig {
     let mut config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(0);
