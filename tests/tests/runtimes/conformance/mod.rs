@@ -49,6 +49,8 @@ scenarios! {
     who_asks_is_told_of_a_plain_message_that_went_nowhere
     a_message_that_may_be_dropped_arrives_where_nothing_is_in_its_way
     a_message_with_a_tag_arrives_as_such_and_echoes_to_other_devices
+    frames_that_share_a_websocket_message_arrive_one_by_one
+    a_certain_message_has_its_time
     messages_to_the_server_reach_its_application_in_order
     the_servers_application_sends_and_asks_like_a_user
     empty_and_large_bodies_and_names_beyond_ascii_arrive_as_they_are
@@ -80,6 +82,10 @@ scenarios! {
     a_shutdown_asks_clients_to_leave_and_to_come_later
     a_client_waits_for_a_server_as_long_as_it_is_told_to
     connections_that_were_accepted_elsewhere_are_served
+    websockets_that_were_opened_elsewhere_are_served
+    a_line_that_goes_dead_is_left_by_both_sides_and_loses_nothing
+    a_wait_that_is_given_up_changes_nothing
+    events_that_nobody_takes_hold_up_nothing_and_are_counted
     connections_that_the_application_makes_are_used
 
     blobs_of_every_size_arrive_whole
@@ -91,6 +97,9 @@ scenarios! {
     a_blob_that_is_too_large_to_be_taken_whole_is_refused
     messages_and_queries_pass_a_blob_that_waits
     a_blob_goes_on_after_a_cut_of_either_side
+    a_blob_that_nobody_waits_for_goes_on
+    only_so_many_blobs_are_under_way_at_once
+    a_device_that_leaves_or_does_not_want_a_blob_holds_up_no_other
     a_blob_reaches_every_device_of_a_user
 
     what_is_larger_than_a_frame_is_refused_at_home
@@ -99,11 +108,17 @@ scenarios! {
     only_so_many_logins_that_take_no_messages_are_on_at_once
     a_handler_that_never_returns_is_left_in_time_and_holds_up_its_own_source_only
     a_full_window_holds_up_the_sender_of_messages_and_nothing_else
+    who_floods_a_slow_receiver_is_refused_and_others_are_not
     one_connection_too_many_is_told_to_come_later
     a_server_that_is_not_there_is_an_error
     an_authenticator_that_panics_or_never_answers_harms_nobody_else
     who_cannot_be_checked_now_comes_later_by_itself
     a_page_of_a_strange_origin_is_turned_away
+    a_login_that_is_given_up_is_no_login
+    who_decides_sees_the_system_token
+    who_comes_back_by_itself_shows_the_ticket_of_its_last_login
+    who_has_no_ticket_where_one_is_wanted_may_not_come_back
+    who_came_by_a_credential_that_was_given_up_is_closed
 }
 
 macro_rules! pairs {

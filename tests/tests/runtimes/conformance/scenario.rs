@@ -62,6 +62,8 @@ pub(crate) enum Scene {
     Gets,
     /// The next things that its handlers got, in any order.
     GetsAll,
+    /// Something that its handlers got; what came before it is passed over.
+    GetsPast,
     /// Nothing else has come.
     GetsNoMore,
     /// An event; others before it are passed over.
@@ -82,6 +84,8 @@ pub(crate) enum Scene {
     Down,
     /// Lets connections through again.
     Up,
+    /// Its connection carries nothing any more, and nobody is told.
+    Hush,
     /// The same steps again and again; `{n}` in their texts is the number of the round, from 0.
     Repeat { times: usize, steps: Vec<Value> },
     /// The server stops, and one with the same settings listens at its address.
@@ -94,6 +98,7 @@ const SCENES: &[&str] = &[
     "drop",
     "gets",
     "gets_all",
+    "gets_past",
     "gets_no_more",
     "event",
     "next_event",
@@ -104,6 +109,7 @@ const SCENES: &[&str] = &[
     "cut",
     "down",
     "up",
+    "hush",
     "repeat",
     "restart",
 ];
@@ -122,7 +128,7 @@ impl Step {
         } else {
             serde_json::from_value(fields).map(Act::Call)
         };
-        let looks = ["gets", "gets_all", "event", "next_event", "look", "until"].contains(&word.as_str());
+        let looks = ["gets", "gets_all", "gets_past", "event", "next_event", "look", "until"].contains(&word.as_str());
         if looks && expected.is_none() {
             return Err(format!("`{word}` says what it expects"));
         }

@@ -17,7 +17,8 @@ use crate::kit::{
     Host, Peer, Pending, Runtime,
     inbox::Inbox,
     line::Line,
-    spec::{Call, ClientSpec},
+    raw::open_websocket,
+    spec::{Call, ClientSpec, Elsewhere},
     until,
 };
 
@@ -74,9 +75,9 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(scenario: &'a Scenario, clients: &'static dyn Runtime, servers: &'static dyn Runtime) -> Self {
         let inbox = Arc::new(Inbox::new());
-        let address = (!scenario.server.elsewhere).then_some("127.0.0.1:0");
+        let address = scenario.server.elsewhere.is_none().then_some("127.0.0.1:0");
         let server: Arc<dyn Host> = servers.serve(address, &scenario.server, inbox.clone()).into();
-        let doorkeeper = scenario.server.elsewhere.then(|| Doorkeeper::of(&server));
+        let doorkeeper = scenario.server.elsewhere.map(|what| Doorkeeper::of(&server, what));
         let url = doorkeeper.as_ref().map_or_else(|| server.url(), |doorkeeper| doorkeeper.url.clone());
         Self {
             scenario,
@@ -131,6 +132,17 @@ impl<'a> Stage<'a> {
                     wanted.remove(found.unwrap_or_else(|| panic!("{place}: not among them: {next}")));
                 }
             }
+            Scene::GetsPast => {
+                let mut passed = 0;
+                loop {
+                    let next = self.inbox(on, place).next();
+                    if fits(expect, &next) {
+                        return;
+                    }
+                    assert!(next.is_object(), "{place}: it did not come, but {passed} others");
+                    passed += 1;
+                }
+            }
             Scene::GetsNoMore => assert_eq!(self.inbox(on, place).rest(), [] as [Value; 0], "{place}"),
             Scene::Event => {
                 let mut passed = Vec::new();
@@ -157,6 +169,7 @@ impl<'a> Stage<'a> {
             Scene::Cut => self.line(on, place).cut(),
             Scene::Down => self.line(on, place).down(),
             Scene::Up => self.line(on, place).up(),
+            Scene::Hush => self.line(on, place).hush(),
             Scene::Repeat { times, steps } => {
                 for n in 0..times {
                     let round: Vec<Value> = steps.iter().map(|step| numbered(step, n)).collect();
@@ -241,7 +254,7 @@ struct Doorkeeper {
 }
 
 impl Doorkeeper {
-    fn of(server: &Arc<dyn Host>) -> Self {
+    fn of(server: &Arc<dyn Host>, what: Elsewhere) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("ws://{}", listener.local_addr().expect("an address"));
         let (over, server) = (Arc::new(AtomicBool::new(false)), server.clone());
@@ -251,7 +264,10 @@ impl Doorkeeper {
                 if ends.load(Ordering::SeqCst) {
                     return;
                 }
-                server.serve(stream);
+                if matches!(what, Elsewhere::Websocket) {
+                    open_websocket(&stream);
+                }
+                server.serve(stream, what);
             }
         });
         Self { url, over }

@@ -1,9 +1,9 @@
 //! The calls of a client and a server, written once: their names are the same on every runtime, and only what waits
-//! differs. `$then` is `.await` where calls are futures, and nothing where they block.
+//! differs. `$then` is `.await` where calls are futures, and nothing where they block; `$within` gives a wait up.
 
 /// Does what a scenario asks of a client. The value is the outcome in words.
 macro_rules! call_client {
-    ($client:expr, $call:expr, $send_blob:expr; $($then:tt)*) => {
+    ($client:expr, $call:expr, $send_blob:expr, $within:expr; $($then:tt)*) => {
         match $call {
             Call::Send(plain) => {
                 words::sent($client.send_with((&plain.to).into(), plain.info_type, &plain.body, plain.options()))
@@ -39,14 +39,21 @@ macro_rules! call_client {
             }),
             Call::OnlineUsers => words::called($client.online_users(Cursor::START)$($then)*, words::page),
             Call::Kick { user: name } => words::called($client.kick_out(&user(name))$($then)*, words::done),
-            Call::Settled => words::called($client.settled()$($then)*, words::done),
-            Call::LogOff => json!({ "ended": words::name($client.log_off()$($then)*.reason) }),
+            Call::Settled { give_up_ms: None } => words::called($client.settled()$($then)*, words::done),
+            Call::Settled { give_up_ms: Some(limit) } => {
+                let settled = $within.settled(&$client, Duration::from_millis(*limit))$($then)*;
+                words::waited(settled, |settled| words::called(settled, words::done))
+            }
+            Call::LogOff => words::ended($client.log_off()$($then)*),
             Call::Close => {
                 $client.close();
                 json!("ok")
             }
-            Call::Closed => json!({ "ended": words::name($client.closed()$($then)*.reason) }),
-            Call::ShutDown { .. } => panic!("a client is not shut down"),
+            Call::Closed { give_up_ms: None } => words::ended($client.closed()$($then)*),
+            Call::Closed { give_up_ms: Some(limit) } => {
+                words::waited($within.closed(&$client, Duration::from_millis(*limit))$($then)*, words::ended)
+            }
+            Call::ShutDown { .. } | Call::Revoke { .. } => panic!("a client has no such call: {:?}", $call),
         }
     };
 }
@@ -69,6 +76,10 @@ macro_rules! call_server {
             }
             Call::IsOnline { users } => users.iter().map(|name| $server.is_online(&user(name))).collect(),
             Call::Kick { user: name } => words::answered($server.kick_out(&user(name)), words::done),
+            Call::Revoke { user: name, below } => {
+                $server.revoke(&user(name), *below);
+                json!("ok")
+            }
             Call::ShutDown { grace_ms } => {
                 $server.shut_down(Duration::from_millis(*grace_ms))$($then)*;
                 json!("ok")

@@ -5,7 +5,7 @@ use std::{
     io,
     net::TcpStream,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -16,10 +16,11 @@ use std::{
 use bytes::Bytes;
 use esf_driver::{
     blob::{BlobChoice, BlobOffer, BlobStream, SendingBlob},
-    client::{Client, ClientBuilder, Config, Cursor, WeakClient},
+    blocking::Elapsed,
+    client::{CallError, Client, ClientBuilder, Config, Cursor, Ended, WeakClient},
     handler::{Context, Handler, HandlerFailed},
     runtime::{BoxFuture, BoxStream},
-    server::{Decision, LoginRequest, Server, ServerBuilder},
+    server::{Authenticator, Decision, LoginClaim, LoginRequest, Server, ServerBuilder},
 };
 use esf_proto::{
     failure::Failure,
@@ -31,7 +32,7 @@ use super::{
     Host, PATIENCE, Peer, Pending, Runtime,
     calls::{call_client, call_server, look_at_client, look_at_server},
     inbox::{ASKS_BACK, BROKEN_OFF, FAILS, Inbox, NEVER, PANICS, STREAM_WAITS, WAITS},
-    spec::{Blob, Call, ClientSpec, ServerSpec, Verdict, user},
+    spec::{Blob, Call, ClientSpec, Elsewhere, ServerSpec, Verdict, user},
     words,
 };
 
@@ -41,6 +42,7 @@ pub(crate) trait Adapter: Copy + Send + Sync + 'static {
     fn server(self) -> ServerBuilder;
     fn block_on<T>(self, future: impl Future<Output = T>) -> T;
     fn spawn(self, task: BoxFuture<'static, ()>);
+    fn sleep(self, time: Duration) -> BoxFuture<'static, ()>;
     /// A stream of the runtime's, as its users would make one.
     fn stream(self, stream: TcpStream) -> io::Result<BoxStream>;
     /// Sends a file as a blob.
@@ -51,20 +53,18 @@ pub(crate) trait Adapter: Copy + Send + Sync + 'static {
 struct AsyncPeer<A> {
     adapter: A,
     client: Client,
-    events: mpsc::Receiver<Value>,
 }
 
 /// A server.
 struct AsyncHost<A> {
     adapter: A,
     server: Server,
-    events: Mutex<mpsc::Receiver<Value>>,
 }
 
 impl<A: Adapter> Runtime for A {
     fn connect(&self, url: &str, spec: &ClientSpec, inbox: Arc<Inbox>) -> Result<Box<dyn Peer>, Value> {
         let adapter = *self;
-        let mut builder = adapter.client(url, spec.config());
+        let mut builder = adapter.client(url, spec.config()).coalesce(spec.coalesce);
         if let Some(origin) = &spec.origin {
             builder = builder.origin(origin);
         }
@@ -78,28 +78,27 @@ impl<A: Adapter> Runtime for A {
         }
         let client = if spec.start {
             builder.start()
+        } else if let Some(limit) = spec.give_up_ms {
+            let limit = Duration::from_millis(limit);
+            let connecting = async move { within(adapter, limit, builder.connect_patiently()).await };
+            adapter.in_time(connecting)?.map_err(|_| json!("given up"))?
         } else if spec.patient {
             adapter.in_time(builder.connect_patiently())?
         } else {
             adapter.in_time(builder.connect())?
         };
         let client = client.map_err(|error| words::not_connected(&error))?;
-        let (tell, events) = mpsc::channel();
-        let mut all = client.events();
-        adapter.spawn(Box::pin(async move {
-            while let Some(event) = all.next().await {
-                let _ = tell.send(words::event(event));
-            }
-            let _ = tell.send(Value::Null);
-        }));
-        Ok(Box::new(AsyncPeer { adapter, client, events }))
+        Ok(Box::new(AsyncPeer { adapter, client }))
     }
 
     fn serve(&self, address: Option<&str>, spec: &ServerSpec, inbox: Arc<Inbox>) -> Box<dyn Host> {
         let adapter = *self;
-        let mut builder = adapter.server().configure(|config| spec.configure(config));
+        let mut builder = adapter.server().configure(|config| spec.configure(config)).coalesce(spec.coalesce);
         if spec.authenticates {
-            builder = builder.authenticator(judge(spec.clone()));
+            builder = builder.authenticator(Judge { spec: spec.clone(), judged: AtomicUsize::new(0) });
+        }
+        for origin in &spec.origins {
+            builder = builder.allow_origin(origin);
         }
         if spec.pre_query {
             builder = builder.pre_query(async |info_type, body| match info_type {
@@ -122,33 +121,52 @@ impl<A: Adapter> Runtime for A {
                 None => builder.start(),
             }
         });
-        let server = server.expect("a server");
-        let (tell, events) = mpsc::channel();
-        let mut all = server.events();
-        adapter.spawn(Box::pin(async move {
-            while let Some(event) = all.next().await {
-                let _ = tell.send(words::server_event(event));
-            }
-            let _ = tell.send(Value::Null);
-        }));
-        Box::new(AsyncHost { adapter, server, events: Mutex::new(events) })
+        Box::new(AsyncHost { adapter, server: server.expect("a server") })
     }
 }
 
 /// An authenticator as the scenario describes it.
-fn judge(spec: ServerSpec) -> impl Fn(LoginRequest) -> BoxFuture<'static, Decision> + Send + Sync {
-    let (spec, judged) = (Arc::new(spec), AtomicUsize::new(0));
-    move |login| {
-        let (spec, before) = (spec.clone(), judged.fetch_add(1, Ordering::SeqCst));
-        Box::pin(async move {
-            match spec.judge(&login.user, &login.credential, before) {
-                Verdict::Accept(rights) => Decision::accept_with(rights),
-                Verdict::Refuse(cause) => Decision::refuse(cause),
-                Verdict::Later => Decision::Later { retry_after: Duration::from_millis(20) },
-                Verdict::Never => std::future::pending().await,
-                Verdict::Panics => panic!("as the scenario wants"),
-            }
-        })
+struct Judge {
+    spec: ServerSpec,
+    judged: AtomicUsize,
+}
+
+impl Authenticator for Judge {
+    async fn authenticate(&self, login: LoginRequest) -> Decision {
+        match self.spec.judge(&login, self.judged.fetch_add(1, Ordering::SeqCst)) {
+            Verdict::Accept(accepted) => Decision::Accept(accepted),
+            Verdict::Refuse(cause) => Decision::refuse(cause),
+            Verdict::Later => Decision::Later { retry_after: Duration::from_millis(20) },
+            Verdict::Never => std::future::pending().await,
+            Verdict::Panics => panic!("as the scenario wants"),
+        }
+    }
+
+    fn ticket(&self, login: &LoginClaim, _: u64) -> Bytes {
+        self.spec.ticket(&login.engine.user)
+    }
+}
+
+/// Waits for `future` for `limit` at most, and drops it then.
+async fn within<T>(adapter: impl Adapter, limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let (mut future, mut sleep) = (std::pin::pin!(future), adapter.sleep(limit));
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Ok(value)),
+        Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(Elapsed)),
+    })
+    .await
+}
+
+/// Waits that are given up.
+struct Within<A>(A);
+
+impl<A: Adapter> Within<A> {
+    async fn settled(&self, client: &Client, limit: Duration) -> Result<Result<(), CallError>, Elapsed> {
+        within(self.0, limit, client.settled()).await
+    }
+
+    async fn closed(&self, client: &Client, limit: Duration) -> Result<Ended, Elapsed> {
+        within(self.0, limit, client.closed()).await
     }
 }
 
@@ -189,7 +207,7 @@ impl<A: Adapter> AsyncPeer<A> {
         let (adapter, client, call) = (self.adapter, self.client.clone(), call.clone());
         Box::pin(async move {
             let send_blob = async |client: &Client, blob: &Blob| send_blob(adapter, client, blob).await;
-            call_client!(client, &call, send_blob; .await)
+            call_client!(client, &call, send_blob, Within(adapter); .await)
         })
     }
 }
@@ -205,7 +223,9 @@ impl<A: Adapter> Peer for AsyncPeer<A> {
     }
 
     fn event(&self) -> Value {
-        self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+        let mut events = self.client.events();
+        let next = async move { events.next().await.map_or(Value::Null, words::event) };
+        self.adapter.in_time(next).unwrap_or_else(|_| json!("no event"))
     }
 
     fn look(&self) -> Value {
@@ -220,16 +240,21 @@ impl<A: Adapter> Host for AsyncHost<A> {
     }
 
     fn event(&self) -> Value {
-        let events = self.events.lock().expect("nobody panics here");
-        events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+        let mut events = self.server.events();
+        let next = async move { events.next().await.map_or(Value::Null, words::server_event) };
+        self.adapter.in_time(next).unwrap_or_else(|_| json!("no event"))
     }
 
     fn look(&self) -> Value {
         look_at_server!(self.server)
     }
 
-    fn serve(&self, stream: TcpStream) {
-        self.server.serve_stream(self.adapter.stream(stream).expect("a stream"));
+    fn serve(&self, stream: TcpStream, what: Elsewhere) {
+        let stream = self.adapter.stream(stream).expect("a stream");
+        match what {
+            Elsewhere::Stream => self.server.serve_stream(stream),
+            Elsewhere::Websocket => self.server.serve_websocket(stream, Vec::new()),
+        }
     }
 
     fn url(&self) -> String {
@@ -252,7 +277,10 @@ async fn send_blob(adapter: impl Adapter, client: &Client, blob: &Blob) -> Value
         let _ = sending.further_than(sending.progress()).await;
         sending.cancel();
     }
-    words::blob(sending.outcome().await)
+    match blob.give_up_ms.map(Duration::from_millis) {
+        None => words::blob(sending.outcome().await),
+        Some(limit) => words::waited(within(adapter, limit, sending.outcome()).await, words::blob),
+    }
 }
 
 /// Does what the numbers of `inbox` say.

@@ -21,6 +21,8 @@ struct State {
     down: AtomicBool,
     over: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
+    /// What tells the connections that are open to carry nothing any more.
+    hushed: Mutex<Arc<AtomicBool>>,
 }
 
 impl Line {
@@ -56,6 +58,11 @@ impl Line {
         }
     }
 
+    /// Carries nothing any more on the connections that are open, and tells nobody.
+    pub(crate) fn hush(&self) {
+        std::mem::take(&mut *self.state.hushed.lock().expect("nobody panics here")).store(true, Ordering::SeqCst);
+    }
+
     /// Breaks every connection, and takes none until it is up again.
     pub(crate) fn down(&self) {
         self.state.down.store(true, Ordering::SeqCst);
@@ -80,19 +87,23 @@ impl State {
     fn join(&self, here: &TcpStream, target: &str) -> std::io::Result<()> {
         let there = TcpStream::connect(target)?;
         let mut open = self.open.lock().expect("nobody panics here");
+        let hushed = self.hushed.lock().expect("nobody panics here").clone();
         for (from, to) in [(here, &there), (&there, here)] {
             from.set_nodelay(true)?;
             open.push(from.try_clone()?);
-            let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+            let (mut from, mut to, hushed) = (from.try_clone()?, to.try_clone()?, hushed.clone());
             thread::spawn(move || {
                 let mut buffer = vec![0; 64 * 1024];
                 while let Ok(count @ 1..) = from.read(&mut buffer) {
-                    if to.write_all(&buffer[..count]).is_err() {
+                    if !hushed.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).is_err() {
                         break;
                     }
                 }
                 let _ = from.shutdown(Shutdown::Both);
-                let _ = to.shutdown(Shutdown::Both);
+                // Who hears nothing does not hear of the end either.
+                if !hushed.load(Ordering::SeqCst) {
+                    let _ = to.shutdown(Shutdown::Both);
+                }
             });
         }
         Ok(())

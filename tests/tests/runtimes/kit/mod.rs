@@ -25,7 +25,7 @@ use std::{
 use serde_json::Value;
 
 use inbox::Inbox;
-use spec::{Call, ClientSpec, ServerSpec};
+use spec::{Call, ClientSpec, Elsewhere, ServerSpec};
 
 /// How long anything may take. Nothing waits for it unless it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -65,8 +65,8 @@ pub(crate) trait Host: Send + Sync {
     /// What there is to see of it.
     fn look(&self) -> Value;
 
-    /// Serves a connection that was accepted elsewhere.
-    fn serve(&self, stream: TcpStream);
+    /// Serves a connection that was accepted elsewhere, or one whose WebSocket was opened there.
+    fn serve(&self, stream: TcpStream, what: Elsewhere);
 
     /// Where it listens.
     fn url(&self) -> String;

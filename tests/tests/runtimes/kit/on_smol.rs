@@ -1,6 +1,6 @@
 //! smol.
 
-use std::{io, net::TcpStream};
+use std::{io, net::TcpStream, time::Duration};
 
 use esf_driver::{
     blob::SendingBlob,
@@ -30,6 +30,12 @@ impl Adapter for Smol {
 
     fn spawn(self, task: BoxFuture<'static, ()>) {
         smol::spawn(task).detach();
+    }
+
+    fn sleep(self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            smol::Timer::after(time).await;
+        })
     }
 
     fn stream(self, stream: TcpStream) -> io::Result<BoxStream> {

@@ -4,7 +4,7 @@ use std::{
     io,
     net::TcpStream,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -15,22 +15,22 @@ use std::{
 use bytes::Bytes;
 use esf_driver::{
     blob::{BlobChoice, BlobOffer},
-    client::Cursor,
+    client::{CallError, Cursor, Ended},
     handler::{Context, HandlerFailed},
-    server::{Decision, LoginRequest},
+    server::{Decision, LoginClaim, LoginRequest},
 };
 use esf_proto::{
     failure::Failure,
     ids::{To, UserId},
 };
-use esf_sync::{BlobFile, BlobStream, Client, Handler, Server, Stream, Tcp, WeakClient};
+use esf_sync::{Authenticator, BlobFile, BlobStream, Client, Elapsed, Handler, Server, Stream, Tcp, WeakClient};
 use serde_json::{Value, json};
 
 use super::{
     Host, PATIENCE, Peer, Pending, Runtime,
     calls::{call_client, call_server, look_at_client, look_at_server},
     inbox::{ASKS_BACK, BROKEN_OFF, FAILS, Inbox, NEVER, PANICS, STREAM_WAITS, WAITS},
-    spec::{Blob, Call, ClientSpec, ServerSpec, Verdict, user},
+    spec::{Blob, Call, ClientSpec, Elsewhere, ServerSpec, Verdict, user},
     words,
 };
 
@@ -40,13 +40,11 @@ pub(crate) struct Threads;
 /// A client.
 struct ThreadPeer {
     client: Client,
-    events: mpsc::Receiver<Value>,
 }
 
 /// A server.
 struct ThreadHost {
     server: Server,
-    events: Mutex<mpsc::Receiver<Value>>,
 }
 
 fn stream(stream: TcpStream) -> io::Result<Arc<dyn Stream>> {
@@ -55,7 +53,7 @@ fn stream(stream: TcpStream) -> io::Result<Arc<dyn Stream>> {
 
 impl Runtime for Threads {
     fn connect(&self, url: &str, spec: &ClientSpec, inbox: Arc<Inbox>) -> Result<Box<dyn Peer>, Value> {
-        let mut builder = esf_sync::client(url, spec.config());
+        let mut builder = esf_sync::client(url, spec.config()).coalesce(spec.coalesce);
         if let Some(origin) = &spec.origin {
             builder = builder.origin(origin);
         }
@@ -68,27 +66,25 @@ impl Runtime for Threads {
         }
         let client = if spec.start {
             builder.start()
+        } else if let Some(limit) = spec.give_up_ms {
+            builder.connect_within(Duration::from_millis(limit)).map_err(|_| json!("given up"))?
         } else if spec.patient {
             builder.connect_within(PATIENCE).map_err(|elapsed| json!({ "hangs": elapsed.to_string() }))?
         } else {
             builder.connect()
         };
         let client = client.map_err(|error| words::not_connected(&error))?;
-        let (tell, events) = mpsc::channel();
-        let all = client.events();
-        thread::spawn(move || {
-            for event in all {
-                let _ = tell.send(words::event(event));
-            }
-            let _ = tell.send(Value::Null);
-        });
-        Ok(Box::new(ThreadPeer { client, events }))
+        Ok(Box::new(ThreadPeer { client }))
     }
 
     fn serve(&self, address: Option<&str>, spec: &ServerSpec, inbox: Arc<Inbox>) -> Box<dyn Host> {
-        let mut builder = esf_sync::server().configure(|config| spec.configure(config));
+        let mut builder = esf_sync::server().configure(|config| spec.configure(config)).coalesce(spec.coalesce);
         if spec.authenticates {
-            builder = builder.authenticator(judge(spec.clone(), inbox.clone()));
+            let judged = AtomicUsize::new(0);
+            builder = builder.authenticator(Judge { spec: spec.clone(), judged, inbox: inbox.clone() });
+        }
+        for origin in &spec.origins {
+            builder = builder.allow_origin(origin);
         }
         if spec.pre_query {
             builder = builder.pre_query(|info_type, body| match info_type {
@@ -109,31 +105,46 @@ impl Runtime for Threads {
             Some(address) => builder.listen(address),
             None => builder.start(),
         };
-        let server = server.expect("a server");
-        let (tell, events) = mpsc::channel();
-        let all = server.events();
-        thread::spawn(move || {
-            for event in all {
-                let _ = tell.send(words::server_event(event));
-            }
-            let _ = tell.send(Value::Null);
-        });
-        Box::new(ThreadHost { server, events: Mutex::new(events) })
+        Box::new(ThreadHost { server: server.expect("a server") })
     }
 }
 
 /// An authenticator as the scenario describes it.
-fn judge(spec: ServerSpec, inbox: Arc<Inbox>) -> impl Fn(LoginRequest) -> Decision + Send + Sync {
-    let judged = AtomicUsize::new(0);
-    move |login| match spec.judge(&login.user, &login.credential, judged.fetch_add(1, Ordering::SeqCst)) {
-        Verdict::Accept(rights) => Decision::accept_with(rights),
-        Verdict::Refuse(cause) => Decision::refuse(cause),
-        Verdict::Later => Decision::Later { retry_after: Duration::from_millis(20) },
-        Verdict::Never => {
-            inbox.over.wait();
-            Decision::refuse("the scenario is over")
+struct Judge {
+    spec: ServerSpec,
+    judged: AtomicUsize,
+    inbox: Arc<Inbox>,
+}
+
+impl Authenticator for Judge {
+    fn authenticate(&self, login: LoginRequest) -> Decision {
+        match self.spec.judge(&login, self.judged.fetch_add(1, Ordering::SeqCst)) {
+            Verdict::Accept(accepted) => Decision::Accept(accepted),
+            Verdict::Refuse(cause) => Decision::refuse(cause),
+            Verdict::Later => Decision::Later { retry_after: Duration::from_millis(20) },
+            Verdict::Never => {
+                self.inbox.over.wait();
+                Decision::refuse("the scenario is over")
+            }
+            Verdict::Panics => panic!("as the scenario wants"),
         }
-        Verdict::Panics => panic!("as the scenario wants"),
+    }
+
+    fn ticket(&self, login: &LoginClaim, _: u64) -> Bytes {
+        self.spec.ticket(&login.engine.user)
+    }
+}
+
+/// Waits that are given up.
+struct Within;
+
+impl Within {
+    fn settled(&self, client: &Client, limit: Duration) -> Result<Result<(), CallError>, Elapsed> {
+        client.settled_within(limit)
+    }
+
+    fn closed(&self, client: &Client, limit: Duration) -> Result<Ended, Elapsed> {
+        client.closed_within(limit)
     }
 }
 
@@ -150,7 +161,7 @@ impl Peer for ThreadPeer {
         let (client, call) = (self.client.clone(), call.clone());
         let (tell, asked) = mpsc::channel();
         let pending = start(move || {
-            let outcome = call_client!(client, &call, send_blob;);
+            let outcome = call_client!(client, &call, send_blob, Within;);
             // Before whoever waits for the outcome can see that the client is still held here.
             drop(client);
             let _ = tell.send(());
@@ -171,7 +182,8 @@ impl Peer for ThreadPeer {
     }
 
     fn event(&self) -> Value {
-        self.events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+        let next = self.client.events().next_within(PATIENCE);
+        next.map_or_else(|_| json!("no event"), |event| event.map_or(Value::Null, words::event))
     }
 
     fn look(&self) -> Value {
@@ -190,16 +202,20 @@ impl Host for ThreadHost {
     }
 
     fn event(&self) -> Value {
-        let events = self.events.lock().expect("nobody panics here");
-        events.recv_timeout(PATIENCE).unwrap_or_else(|_| json!("no event"))
+        let next = self.server.events().next_within(PATIENCE);
+        next.map_or_else(|_| json!("no event"), |event| event.map_or(Value::Null, words::server_event))
     }
 
     fn look(&self) -> Value {
         look_at_server!(self.server)
     }
 
-    fn serve(&self, accepted: TcpStream) {
-        self.server.serve_stream(stream(accepted).expect("a stream"));
+    fn serve(&self, accepted: TcpStream, what: Elsewhere) {
+        let stream = stream(accepted).expect("a stream");
+        match what {
+            Elsewhere::Stream => self.server.serve_stream(stream),
+            Elsewhere::Websocket => self.server.serve_websocket(stream, Vec::new()),
+        }
     }
 
     fn url(&self) -> String {
@@ -223,7 +239,10 @@ fn send_blob(client: &Client, blob: &Blob) -> Value {
         let _ = sending.further_than(sending.progress());
         sending.cancel();
     }
-    words::blob(sending.outcome())
+    match blob.give_up_ms.map(Duration::from_millis) {
+        None => words::blob(sending.outcome()),
+        Some(limit) => words::waited(sending.outcome_within(limit), words::blob),
+    }
 }
 
 /// Does what the numbers of `inbox` say.

@@ -1,6 +1,6 @@
 //! tokio.
 
-use std::{io, net::TcpStream, sync::LazyLock};
+use std::{io, net::TcpStream, sync::LazyLock, time::Duration};
 
 use esf_driver::{
     blob::SendingBlob,
@@ -35,6 +35,10 @@ impl Adapter for Tokio {
 
     fn spawn(self, task: BoxFuture<'static, ()>) {
         RUNTIME.spawn(task);
+    }
+
+    fn sleep(self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(async move { tokio::time::sleep(time).await })
     }
 
     fn stream(self, stream: TcpStream) -> io::Result<BoxStream> {

@@ -80,12 +80,7 @@ impl RawLink {
         let (stream, _) = listener.accept().expect("a client comes");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
-        #[expect(clippy::result_large_err, reason = "the callback of tungstenite")]
-        let agree = |_: &Request, mut response: Response| {
-            response.headers_mut().insert("Sec-WebSocket-Protocol", "esf.v1".parse().expect("a value"));
-            Ok(response)
-        };
-        let socket = tungstenite::accept_hdr(stream, agree).expect("a WebSocket");
+        let socket = agree(stream);
         let nobody = Engine { user: user("nobody"), device: DeviceKind::SERVICE, instance: InstanceId(0) };
         let mut link = Self::over(socket, nobody);
         let login = link.next().expect("a login");
@@ -224,6 +219,21 @@ impl RawLink {
             }
         }
     }
+}
+
+/// Opens the WebSocket of a client that has connected.
+fn agree<S: std::io::Read + std::io::Write>(stream: S) -> WebSocket<S> {
+    #[expect(clippy::result_large_err, reason = "the callback of tungstenite")]
+    let answer = |_: &Request, mut response: Response| {
+        response.headers_mut().insert("Sec-WebSocket-Protocol", "esf.v1".parse().expect("a value"));
+        Ok(response)
+    };
+    tungstenite::accept_hdr(stream, answer).map_err(|error| error.to_string()).expect("a WebSocket")
+}
+
+/// The same, for somebody else to use. A client says nothing before it has the answer, so nothing is read ahead.
+pub(crate) fn open_websocket(stream: &TcpStream) {
+    drop(agree(stream));
 }
 
 /// A welcome with the limits that a server has by default.

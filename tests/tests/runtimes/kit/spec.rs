@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use esf_proto::{
     client::{self, Credential, MessageOptions, Policy, PreQuery, Retry, SendOptions},
     ids::{DeviceKind, To, UserId},
     login::{CredentialKind, Rights},
-    server::{self, Relogin},
+    server::{self, Accepted, LoginRequest, Relogin},
 };
 use serde::Deserialize;
 
@@ -24,8 +25,14 @@ pub(crate) struct ServerSpec {
     pub(crate) handles: bool,
     /// Whether it answers a query before login: type 5 by `re: ` and the body, others by `NotFound`.
     pub(crate) pre_query: bool,
-    /// Whether its connections are accepted by somebody else and handed to it.
-    pub(crate) elsewhere: bool,
+    /// Whether each login that succeeds is given a ticket.
+    pub(crate) tickets: bool,
+    /// What is accepted by somebody else and handed to it, if it does not listen itself.
+    pub(crate) elsewhere: Option<Elsewhere>,
+    /// Whether frames that are ready at the same time share a WebSocket message.
+    pub(crate) coalesce: bool,
+    /// Web pages that may connect, beside those of this machine.
+    pub(crate) origins: Vec<String>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) handler_limit_ms: Option<u64>,
     max_frame: Option<u32>,
@@ -34,6 +41,7 @@ pub(crate) struct ServerSpec {
     queue: Option<usize>,
     resume_window_ms: Option<u64>,
     login_timeout_ms: Option<u64>,
+    liveness_ms: Option<u64>,
     overflow_ms: Option<u64>,
     max_user_id: Option<u8>,
     devices: Option<Vec<u8>>,
@@ -54,7 +62,10 @@ impl Default for ServerSpec {
             users: BTreeMap::new(),
             handles: true,
             pre_query: false,
-            elsewhere: false,
+            tickets: false,
+            elsewhere: None,
+            coalesce: false,
+            origins: Vec::new(),
             max_connections: None,
             handler_limit_ms: None,
             max_frame: None,
@@ -63,6 +74,7 @@ impl Default for ServerSpec {
             queue: None,
             resume_window_ms: None,
             login_timeout_ms: None,
+            liveness_ms: None,
             overflow_ms: None,
             max_user_id: None,
             devices: None,
@@ -78,12 +90,24 @@ impl Default for ServerSpec {
     }
 }
 
+/// A connection that is handed over: as it was accepted, or with its WebSocket open.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Elsewhere {
+    Stream,
+    Websocket,
+}
+
 /// Somebody who may log in, or about whom something else is decided.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Account {
     password: String,
+    /// What the login's system token has to be.
+    token: String,
     rights: Vec<Right>,
+    /// Of the password.
+    version: u64,
     decision: Choice,
 }
 
@@ -104,12 +128,14 @@ enum Choice {
     Later,
     /// Later for the first, yes for whoever comes back.
     Second,
+    /// The password is good for a person; what comes back by itself shows a ticket.
+    Ticket,
 }
 
 /// What an authenticator says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Accept(Rights),
+    Accept(Accepted),
     Refuse(&'static str),
     Later,
     Never,
@@ -125,6 +151,7 @@ impl ServerSpec {
         set(&mut config.queue, self.queue);
         set(&mut config.resume_window, self.resume_window_ms.map(Duration::from_millis));
         set(&mut config.login_timeout, self.login_timeout_ms.map(Duration::from_millis));
+        set(&mut config.liveness, self.liveness_ms.map(Duration::from_millis));
         set(&mut config.overflow, self.overflow_ms.map(Duration::from_millis));
         set(&mut config.max_user_id, self.max_user_id);
         set(&mut config.devices, self.devices.as_ref().map(|kinds| devices(kinds)));
@@ -138,28 +165,49 @@ impl ServerSpec {
         set(&mut config.max_open_query_bytes, self.max_open_query_bytes);
     }
 
-    /// Whether somebody may log in, who was judged so often before.
-    pub(crate) fn judge(&self, user: &str, credential: &[u8], before: usize) -> Verdict {
+    /// Whether somebody may log in, with so many logins judged before.
+    pub(crate) fn judge(&self, login: &LoginRequest, before: usize) -> Verdict {
         if self.users.is_empty() {
-            return Verdict::Accept(Rights::NONE);
+            return Account::default().accept();
         }
-        let Some(account) = self.users.get(user) else { return Verdict::Refuse("wrong name or password") };
+        let Some(account) = self.users.get(login.user.as_str()) else { return WRONG };
+        let proven = account.password.as_bytes() == login.credential && account.token.as_bytes() == login.system_token;
         match account.decision {
             Choice::Never => Verdict::Never,
             Choice::Panics => Verdict::Panics,
             Choice::Later => Verdict::Later,
             Choice::Second if before == 0 => Verdict::Later,
-            Choice::Second => Verdict::Accept(Rights::NONE),
-            Choice::Password if account.password.as_bytes() == credential => {
-                Verdict::Accept(account.rights.iter().fold(Rights::NONE, |rights, right| {
-                    rights.with(match right {
-                        Right::Kick => Rights::KICK,
-                        Right::List => Rights::LIST,
-                    })
-                }))
+            Choice::Ticket if !login.interactive => {
+                if self.tickets && login.ticket == self.ticket(&login.user) {
+                    account.accept()
+                } else {
+                    WRONG
+                }
             }
-            Choice::Password => Verdict::Refuse("wrong name or password"),
+            Choice::Second => account.accept(),
+            Choice::Password | Choice::Ticket if proven => account.accept(),
+            Choice::Password | Choice::Ticket => WRONG,
         }
+    }
+
+    /// What is good for a password at the next login.
+    pub(crate) fn ticket(&self, user: &UserId) -> Bytes {
+        if self.tickets { format!("ticket of {user}").into() } else { Bytes::new() }
+    }
+}
+
+/// The same for somebody unknown and for a wrong password.
+const WRONG: Verdict = Verdict::Refuse("wrong name or password");
+
+impl Account {
+    fn accept(&self) -> Verdict {
+        let rights = self.rights.iter().fold(Rights::NONE, |rights, right| {
+            rights.with(match right {
+                Right::Kick => Rights::KICK,
+                Right::List => Rights::LIST,
+            })
+        });
+        Verdict::Accept(Accepted { rights, credential_version: self.version, login_number: None })
     }
 }
 
@@ -180,17 +228,23 @@ pub(crate) struct ClientSpec {
     pub(crate) user: String,
     pub(crate) device: u8,
     pub(crate) password: Option<String>,
+    pub(crate) token: String,
     pub(crate) takes_messages: bool,
     pub(crate) reconnect: bool,
     pub(crate) pre_query: Option<(u32, String)>,
     pub(crate) budget: Option<usize>,
     pub(crate) queue: Option<usize>,
+    pub(crate) heartbeat_ms: Option<u64>,
     /// Whether it handles what comes.
     pub(crate) handles: bool,
     /// Whether nobody waits for its login.
     pub(crate) start: bool,
     /// Whether it waits for a server that cannot be reached.
     pub(crate) patient: bool,
+    /// When nobody wants it any more if it is not logged in.
+    pub(crate) give_up_ms: Option<u64>,
+    /// Whether frames that are ready at the same time share a WebSocket message.
+    pub(crate) coalesce: bool,
     /// Whether the connection is made by the application.
     pub(crate) elsewhere: bool,
     pub(crate) origin: Option<String>,
@@ -202,14 +256,18 @@ impl Default for ClientSpec {
             user: String::new(),
             device: 0,
             password: None,
+            token: String::new(),
             takes_messages: true,
             reconnect: true,
             pre_query: None,
             budget: None,
             queue: None,
+            heartbeat_ms: None,
             handles: true,
             start: false,
             patient: false,
+            give_up_ms: None,
+            coalesce: false,
             elsewhere: false,
             origin: None,
         }
@@ -223,12 +281,14 @@ impl ClientSpec {
         if let Some(password) = &self.password {
             config.credential = Credential { kind: CredentialKind::Password, bytes: password.clone().into() };
         }
+        config.system_token = self.token.clone().into();
         config.takes_messages = self.takes_messages;
         config.reconnect = self.reconnect;
         let ask = |(info_type, body): (u32, String)| PreQuery { info_type, body: body.into() };
         config.pre_query = self.pre_query.clone().map(ask);
         set(&mut config.budget, self.budget);
         set(&mut config.queue, self.queue);
+        set(&mut config.heartbeat, self.heartbeat_ms.map(Duration::from_millis));
         let soon = Duration::from_millis(40);
         config.retry = Retry { base: Duration::from_millis(5), cap_resume: soon, cap: soon };
         config
@@ -255,7 +315,7 @@ impl Default for Body {
     }
 }
 
-impl From<&Body> for bytes::Bytes {
+impl From<&Body> for Bytes {
     fn from(body: &Body) -> Self {
         match body {
             Body::Text(text) => Self::copy_from_slice(text.as_bytes()),
@@ -317,10 +377,20 @@ pub(crate) enum Call {
     Kick {
         user: String,
     },
-    Settled,
+    Settled {
+        /// When nobody waits for it any more.
+        give_up_ms: Option<u64>,
+    },
     LogOff,
     Close,
-    Closed,
+    Closed {
+        give_up_ms: Option<u64>,
+    },
+    /// Of a server: ends what a credential of an older version than `below` opened.
+    Revoke {
+        user: String,
+        below: u64,
+    },
     /// Of a server: ends within so many milliseconds.
     ShutDown {
         grace_ms: u64,
@@ -403,6 +473,8 @@ pub(crate) struct Blob {
     /// Read from a file.
     #[serde(default)]
     pub(crate) file: bool,
+    /// When nobody waits for its outcome any more.
+    pub(crate) give_up_ms: Option<u64>,
 }
 
 fn policy(discard: bool) -> Policy {

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use esf_driver::{
     blob::BlobError,
-    client::{CallError, ConnectError, Event, OnlinePage, SendError},
+    blocking::Elapsed,
+    client::{CallError, ConnectError, Ended, Event, OnlinePage, SendError},
     server::{Lagged, ServerEvent},
 };
 use esf_proto::{
@@ -77,6 +78,16 @@ pub(crate) fn called<T>(result: Result<T, CallError>, ok: impl FnOnce(T) -> Valu
 /// How a call of the server's application ended.
 pub(crate) fn answered<T>(result: Result<T, Failure>, ok: impl FnOnce(T) -> Value) -> Value {
     result.map_or_else(failure, ok)
+}
+
+/// The outcome of a wait that may have been given up.
+pub(crate) fn waited<T>(result: Result<T, Elapsed>, outcome: impl FnOnce(T) -> Value) -> Value {
+    result.map_or_else(|_| json!("given up"), outcome)
+}
+
+/// Why a client ended.
+pub(crate) fn ended(ended: Ended) -> Value {
+    json!({ "ended": name(ended.reason) })
 }
 
 pub(crate) fn done<T>(_: T) -> Value {
