@@ -202,7 +202,9 @@ impl Peer {
         if let Some(envelope) = decoded.envelope() {
             assert!(self.link.welcomed, "nothing is routed before the welcome");
             assert_eq!(envelope.from, Address::of_engine(&self.me), "a client writes its own name");
-            assert!(frame.len() <= max_frame);
+            // A session that goes on has the limit under which its frames went out first.
+            let replayed = frame.is_counted() && self.at < self.came.len();
+            assert!(replayed || frame.len() <= max_frame, "{} bytes are over {max_frame}", frame.len());
         }
         if frame.is_counted() {
             self.gets_counted(&frame, &decoded);
