@@ -314,7 +314,7 @@ impl Session {
         }
         let Ok(frame) = self.arena.encode(&frame, Header::default()) else {
             self.budget.release(len);
-            return Err(Refused::TooLong);
+            return Err(Refused::TooLarge);
         };
         let deadline = self.now + ttl;
         self.pending.open(kind, to.clone(), &frame, deadline);
@@ -341,7 +341,6 @@ enum Refused {
     TooLarge,
     Closed,
     TtlTooLong,
-    TooLong,
 }
 
 impl Refused {
@@ -351,7 +350,6 @@ impl Refused {
             Self::TooLarge => SendError::TooLarge { body, limit: session.limits.max_frame },
             Self::Closed => SendError::Closed(body),
             Self::TtlTooLong => SendError::TtlTooLong(body),
-            Self::TooLong => SendError::TooLong(body),
         }
     }
 }

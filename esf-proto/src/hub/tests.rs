@@ -1,21 +1,23 @@
 //! Places and numbers of logins, what is remembered of them, and lists. What becomes of frames is in `relay/tests.rs`.
 
-use core::time::Duration;
+use alloc::{rc::Rc, sync::Arc};
+use core::{cell::RefCell, time::Duration};
 use std::vec::Vec;
 
-use super::{Place, Stage};
+use super::{Hub, Place, Stage};
 use crate::{
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, Engine},
     login::{ResumeSecret, Rights},
     server::{
-        Config, LoginClaim, Relogin, TakeOver,
-        testing::{Cell, Town, at, certain, claim, counted_kinds, engine, phone, raw},
+        Config, Copies, Counters, Desk, Generation, LoginClaim, Open, Outbox, Relogin, Session, TakeOver,
+        testing::{Cell, SERVER_ID, Town, at, certain, claim, counted_kinds, engine, phone, plain, query, raw, to},
     },
+    session::budget::Budget,
     time::UnixMillis,
     wire::{
-        Address, Envelope, Flags, Frame, Kind, Method, Resume,
+        Address, Envelope, Flags, Frame, Kind, Method, RawFrame, Resume,
         requests::{OnlineUsers, OnlineUsersQuery},
     },
 };
@@ -248,7 +250,7 @@ fn windows_that_come_out_of_order_leave_the_last_one() {
 
 // Lists.
 
-fn request(from: &Engine, id: u64, method: Method, cursor: &[u8], body: &[u8]) -> crate::wire::RawFrame {
+fn request(from: &Engine, id: u64, method: Method, cursor: &[u8], body: &[u8]) -> RawFrame {
     let envelope = Envelope::new(Address::Server { instance: 0 }, Address::of_engine(from), id);
     raw(&Frame::Request { envelope, ttl_ms: 1_000, method: method as u16, cursor, body }, Flags::default())
 }
@@ -311,7 +313,7 @@ fn a_kick_ends_every_session_of_a_user() {
     let command = town.join_with(&command);
     town.frame(&cell, request(&admin, 1, Method::Kick, b"", b"\x03bob"));
     for gone in [&victim, &command] {
-        let closed = gone.session.borrow_mut().poll_close(crate::server::Generation::FIRST);
+        let closed = gone.session.borrow_mut().poll_close(Generation::FIRST);
         assert_eq!(closed, Some(CloseReason::Kicked));
     }
     town.frame(&cell, request(&admin, 2, Method::Kick, b"", b"\x03bob"));
@@ -324,4 +326,40 @@ fn a_kick_ends_every_session_of_a_user() {
         })
         .collect();
     assert_eq!(status, [(1, Ok(())), (2, Err(Failure::Offline))]);
+}
+
+// One thread.
+
+#[test]
+fn a_server_on_one_thread_needs_no_more_than_cells() {
+    let (config, counters) = (Arc::new(Config::default()), Arc::new(Counters::default()));
+    let global = Arc::new(Budget::new(config.global_budget));
+    let own = RefCell::new(Desk::new(&config, &counters, &global, SERVER_ID).1);
+    let mut hub = Hub::new(&config, &counters, SERVER_ID, (1, 2));
+    let (ann, bob) = (phone("ann"), phone("bob"));
+    let [mut first, mut second] = [&ann, &bob].map(|engine| {
+        let (claim, mut made) = (claim(engine), None);
+        hub.login(at(0), UnixMillis(0), &claim, Stage::First, &[], |entry| {
+            let new = entry.session(&claim, ResumeSecret([1; 16]), SERVER_ID);
+            let (session, outbox) = Session::new(&config, &counters, &global, new);
+            made.insert((session, Rc::new(RefCell::new(outbox)))).1.clone()
+        });
+        made.unwrap()
+    });
+    first.0.handle_frame(at(0), Generation::FIRST, query(&ann, to("bob"), 1, 9, b"?"));
+    first.0.handle_frame(at(0), Generation::FIRST, plain(&ann, to("nobody"), Flags::TELL, 2, b"m"));
+    hub.settle(at(0), &mut first.0, &first.1, &own);
+    let received = |(session, outbox): &mut (Session, Rc<RefCell<Outbox>>)| {
+        let mut outbox = outbox.borrow_mut();
+        let frames = core::iter::from_fn(|| session.poll_transmit(at(0), Generation::FIRST, &mut outbox));
+        counted_kinds(&frames.map(|frame| RawFrame::parse(frame).unwrap()).collect::<Vec<_>>())
+    };
+    assert_eq!((received(&mut second), received(&mut first)), ([Kind::Query].into(), [Kind::Failure].into()));
+    // What the server's own application asked is answered in its cell.
+    let asked = Open::new(7, Kind::Certain, Copies::One(second.0.origin()), at(9), 80, 0);
+    own.borrow_mut().ask(asked).unwrap();
+    let envelope = Envelope::new(Address::Server { instance: SERVER_ID.0 }, Address::of_engine(&bob), 7);
+    second.0.handle_frame(at(0), Generation::FIRST, raw(&Frame::Ack { envelope }, Flags::default()));
+    hub.settle(at(0), &mut second.0, &second.1, &own);
+    assert_eq!(own.borrow_mut().take(at(0)).map(|frame| RawFrame::parse(frame).unwrap().kind()), Some(Some(Kind::Ack)));
 }

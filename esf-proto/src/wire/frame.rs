@@ -450,9 +450,6 @@ impl<'a> Frame<'a> {
     }
 
     fn read_routed(kind: Kind, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        if !kind.is_built() {
-            return Err(DecodeError::Unbuilt(kind as u8));
-        }
         let envelope = Envelope::read(reader, Some(kind))?;
         Ok(match kind {
             Kind::Send => Self::Send { envelope, info_type: reader.u32()?, body: reader.rest() },

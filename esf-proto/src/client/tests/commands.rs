@@ -166,6 +166,9 @@ fn what_is_too_long_for_its_field_is_refused_and_given_back() {
         .map(std::string::ToString::to_string)
         .collect();
     assert_eq!(texts, ["a tag or a list is too long", "the time to live is over 300 s"]);
+    for refused in [SendError::Busy, SendError::Closed, SendError::TooLong, SendError::TtlTooLong] {
+        assert_eq!(refused(body("mine")).into_body(), "mine");
+    }
 }
 
 #[test]

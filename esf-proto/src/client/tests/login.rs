@@ -50,6 +50,7 @@ fn a_welcome_tells_rights_limits_and_the_server() {
     assert_eq!(hand.session.rights(), Rights::KICK);
     assert_eq!((hand.session.limits().max_frame, hand.session.limits().window), (1 << 20, 256 << 10));
     assert_eq!(hand.session.limits().resume_window, secs(60));
+    assert_eq!(hand.session.max_message(), (1 << 20) + (64 << 10));
     let server = hand.session.server().unwrap();
     assert_eq!((server.instance, server.product.as_str()), (InstanceId(900), "hand/1"));
 }

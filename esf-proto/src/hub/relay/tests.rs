@@ -127,9 +127,11 @@ fn an_echo_goes_once_to_each_other_device_of_the_sender_whomever_the_message_is_
         town.frame(&other, tagged(&bob, target));
         assert_eq!(counted_kinds(&town.received(&twin)), [Kind::EngineMessage], "{target:?}");
     }
-    let tablet = Address::Device { user: "bob", device: DeviceKind::DESKTOP };
-    town.frame(&other, tagged(&bob, tablet));
-    assert_eq!(counted_kinds(&town.received(&twin)), [Kind::EngineMessage]);
+    let named = desktop("bob");
+    for target in [Address::Device { user: "bob", device: DeviceKind::DESKTOP }, Address::of_engine(&named)] {
+        town.frame(&other, tagged(&bob, target));
+        assert_eq!(counted_kinds(&town.received(&twin)), [Kind::EngineMessage], "the message and no echo: {target:?}");
+    }
     assert_eq!(counted_kinds(&town.received(&ann)), [Kind::EngineMessage]);
     assert_eq!(counted_kinds(&town.received(&other)), [Kind::EngineMessage], "to all of bob's devices");
 }
@@ -185,4 +187,18 @@ fn nothing_that_has_an_outcome_goes_to_a_group() {
         })
         .collect();
     assert_eq!(codes, [1, 2, 3, 4].map(|id| (id, Failure::NotAllowed)));
+}
+
+#[test]
+fn one_who_has_too_much_open_is_busy_whether_one_device_or_several_would_be_asked() {
+    let mut town = Town::new(Config { max_open: 1, ..Config::default() });
+    let bob = phone("bob");
+    let other = town.join(&bob);
+    let cells = [town.join(&phone("ann")), town.join(&desktop("ann")), town.join(&phone("eve"))];
+    town.frame(&other, certain(&bob, to("eve"), 1, 1_000));
+    town.frame(&other, certain(&bob, to("eve"), 2, 1_000));
+    town.frame(&other, certain(&bob, to("ann"), 3, 1_000));
+    assert_eq!(town.failures(&other), [(2, Failure::Busy), (3, Failure::Busy)]);
+    let got = cells.map(|cell| counted_kinds(&town.received(&cell)));
+    assert_eq!(got, [Vec::new(), Vec::new(), [Kind::Certain].into()]);
 }

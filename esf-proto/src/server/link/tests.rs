@@ -206,8 +206,22 @@ fn after_the_transport_is_gone_nothing_comes_out() {
     link.handle_text();
     frame(&mut link, 1, &Frame::Heartbeat { nonce: 1 });
     link.go_away(Duration::ZERO);
+    link.close(CloseReason::Kicked);
     link.handle_timeout(at(1_000_000));
     assert_silent(&mut link);
+}
+
+#[test]
+fn a_place_that_comes_after_the_link_has_closed_changes_nothing() {
+    let mut link = link();
+    frame(&mut link, 0, &Frame::Login(login()));
+    link.handle_response(AppResponse::Accept(Rights::NONE.into()));
+    let claim = link.poll_login().unwrap();
+    link.close(CloseReason::GoingAway);
+    told(&mut link);
+    link.poll_action().unwrap();
+    link.handle_placed(at(0), &claim, &placed());
+    assert_eq!((told(&mut link), link.poll_left()), (vec![], None));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    server::testing::{at, certain, outbox, phone, plain, query, to},
+    hub::BlobSender,
+    server::testing::{at, certain, outbox, phone, plain, query, raw, to},
     wire::Flags,
 };
 
@@ -148,7 +149,7 @@ fn a_reply_that_does_not_fit_fails_as_busy_in_the_room_that_was_kept() {
     assert!(budget.charge(4096 - 80));
     let (ann, bob) = (phone("ann"), phone("bob"));
     let envelope = Envelope::new(Address::of_engine(&ann), Address::of_engine(&bob), 1);
-    let reply = crate::server::testing::raw(&Frame::Reply { envelope, body: &body(100) }, Flags::default());
+    let reply = raw(&Frame::Reply { envelope, body: &body(100) }, Flags::default());
     outbox.answer(&reply, Kind::Reply, 1, BOB);
     let told = RawFrame::parse(outbox.take(at(0)).unwrap()).unwrap();
     assert!(matches!(told.decode(), Ok(Frame::Failure { code: Failure::Busy, .. })));
@@ -169,6 +170,42 @@ fn the_end_gives_everything_back_and_lets_nothing_in() {
     assert_eq!(ask(&mut outbox, 2, Kind::Certain, 10), Err(Failure::Offline));
     outbox.tell(frame.bytes().clone(), false);
     assert!(budget.charge(cost(frame.len())));
-    outbox.tell(frame.into_bytes(), true);
+    outbox.tell(frame.bytes().clone(), true);
+    outbox.tell_beyond_budget(frame.into_bytes());
+    assert_eq!(outbox.take(at(0)), None);
     assert_eq!((budget.used(), counters.answers_dropped.get()), (0, 2));
+}
+
+#[test]
+fn an_answer_of_the_servers_application_that_is_larger_than_a_frame_fails_as_too_large() {
+    let (mut outbox, budget, _) = outbox(small());
+    let open = |id, kind| Open::new(id, kind, super::super::Copies::One(SERVER), at(10), 80, 10);
+    outbox.ask(open(1, Kind::Query)).unwrap();
+    outbox.ask(open(2, Kind::Request)).unwrap();
+    outbox.reply(QueryToken(1), Ok(&body(1024)));
+    outbox.respond(2, Ok(()), &[], &body(1024));
+    for id in [1, 2] {
+        let told = RawFrame::parse(outbox.take(at(0)).unwrap()).unwrap();
+        let Ok(Frame::Failure { envelope, code: Failure::TooLarge, .. }) = told.decode() else { panic!("{told:?}") };
+        assert_eq!(envelope.id, id);
+    }
+    assert_eq!((outbox.take(at(0)), budget.used()), (None, 0));
+}
+
+#[test]
+fn a_blob_whose_offer_finds_no_room_keeps_no_place() {
+    let (mut outbox, _, _) = outbox(small());
+    let ben = phone("ben");
+    let (source, frame) = (Source::Engine(ben.clone()), plain(&ben, to("ann"), Flags::default(), 0, &body(500)));
+    while offer(&mut outbox, 0, &frame, BOB, None).is_ok() {}
+    let envelope = Envelope::new(to("ann"), Address::of_engine(&ben), 1);
+    let name = "n".repeat(500);
+    let blob = Frame::BlobOffer { envelope, stream: 9, total: None, info_type: 1, name: &name };
+    let blob = raw(&blob, Flags::default());
+    let sender = BlobSender { session: BOB, origin: BOB, source: &source };
+    assert_eq!(outbox.offer_blob(at(0), &blob, 9, 1, &sender), Err(Failure::Busy));
+    assert!(!outbox.drop_stream(BOB, 1));
+    outbox.take(at(0)).unwrap();
+    assert_eq!(outbox.offer_blob(at(0), &blob, 9, 1, &sender), Ok(()));
+    assert!(outbox.drop_stream(BOB, 1));
 }

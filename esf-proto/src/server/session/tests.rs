@@ -4,7 +4,10 @@ use crate::{
     server::testing::{
         Town, ack, alone, at, certain, claim, count, counted_kinds, engine, phone, plain, query, raw, to,
     },
-    session::{blob::BlobEvent, inbound::QueryToken},
+    session::{
+        blob::{BlobEvent, BlobRead, TakeBlob},
+        inbound::QueryToken,
+    },
     wire::{Flags, Resume},
 };
 use core::time::Duration;
@@ -26,6 +29,10 @@ fn resume(attempt: u32, secret: u8, received: u32) -> LoginClaim {
 fn all(session: &mut Session, generation: Generation, outbox: &mut Outbox) -> Vec<RawFrame> {
     let frames = core::iter::from_fn(|| session.poll_transmit(at(0), generation, outbox));
     frames.map(|frame| RawFrame::parse(frame).unwrap()).collect()
+}
+
+fn body(len: usize) -> Vec<u8> {
+    std::vec![7; len]
 }
 
 fn heartbeat(nonce: u32) -> RawFrame {
@@ -391,4 +398,43 @@ fn an_offer_to_the_server_with_a_longer_name_than_may_be_is_too_large_and_a_canc
     town.frame(&cell, raw(&cancel, PLAIN));
     let ended = cell.session.borrow_mut().poll_blob_event();
     assert!(matches!(ended, Some(BlobEvent::Ended { failure: Failure::Cancelled, .. })), "{ended:?}");
+}
+
+#[test]
+fn a_certain_message_that_could_not_be_acknowledged_is_not_run() {
+    let mut town = Town::new(Config { max_frame: 8 << 10, budget: 32 << 10, ..Config::default() });
+    let (ann, server) = (phone("ann"), Address::Server { instance: 0 });
+    let cell = town.join(&ann);
+    // Full to the last message that fits: an ack is smaller, and yet finds no room, nor does a refusal.
+    for len in (0..=12).rev().map(|bits| (1 << bits) - 1) {
+        for _ in 0..100 {
+            town.frame(&cell, plain(&ann, server, PLAIN, 0, &body(len)));
+        }
+    }
+    town.frame(&cell, certain(&ann, server, 1, 1_000));
+    assert_eq!((town.failures(&cell), town.counters.answers_dropped.get()), (Vec::new(), 1));
+    let messages = core::iter::from_fn(|| cell.session.borrow_mut().poll_message());
+    assert!(messages.collect::<Vec<_>>().iter().all(|message| message.id.is_none()));
+    town.frame(&cell, certain(&ann, server, 1, 1_000));
+    assert!(cell.session.borrow_mut().poll_message().is_some(), "the same message, tried again");
+}
+
+#[test]
+fn a_fragment_to_the_server_that_comes_again_is_passed_over() {
+    let mut town = Town::new(Config::default());
+    let ann = phone("ann");
+    let cell = town.join(&ann);
+    let envelope = Envelope::new(Address::Server { instance: 0 }, Address::of_engine(&ann), 1);
+    let offer = Frame::BlobOffer { envelope, stream: 90, total: None, info_type: 1, name: "" };
+    town.frame(&cell, raw(&offer, PLAIN));
+    let Some(BlobEvent::Offered(offered)) = cell.session.borrow_mut().poll_blob_event() else { panic!("an offer") };
+    cell.session.borrow_mut().accept_blob(town.now, offered.blob, TakeBlob::Stream);
+    assert!(town.received(&cell).iter().any(|frame| matches!(frame.decode(), Ok(Frame::Credit { .. }))));
+    for data in [b"all", b"all"] {
+        town.frame(&cell, raw(&Frame::Fragment { stream: 90, offset: 0, last: false, data }, PLAIN));
+    }
+    assert_eq!(town.counters.fragments_ignored.get(), 1);
+    let mut session = cell.session.borrow_mut();
+    assert_eq!(session.read_blob(town.now, offered.blob), BlobRead::Data("all".into()));
+    assert_eq!(session.read_blob(town.now, offered.blob), BlobRead::Wait);
 }

@@ -7,6 +7,7 @@ const NOW: Instant = Instant::from_micros(1_000_000);
 const STREAM: u64 = 9;
 const A: SessionId = SessionId(1);
 const B: SessionId = SessionId(2);
+const C: SessionId = SessionId(3);
 
 fn out(total: Option<u64>, receivers: &[SessionId]) -> StreamsOut {
     let mut out = StreamsOut::default();
@@ -22,6 +23,7 @@ fn secs(secs: u64) -> Duration {
 fn the_sender_is_told_the_least_once_everybody_has_said_it() {
     let mut out = out(None, &[A, B]);
     assert!(!out.progress(NOW, STREAM, A, 500));
+    assert!(!out.progress(NOW, STREAM, C, 500) && !out.progress(NOW, STREAM + 1, B, 500), "of others nothing is heard");
     assert_eq!(out.poll_credit(NOW), None);
     assert!(out.progress(NOW, STREAM, B, 100));
     assert_eq!(out.poll_credit(NOW), Some((STREAM, 100)));

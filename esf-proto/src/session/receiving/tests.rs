@@ -252,6 +252,12 @@ fn an_offer_that_came_again_with_another_length_fails_and_one_that_failed_says_s
     let (mut receiving, blob) = taken(Some(10), TakeBlob::Whole);
     receiving.on_offer(NOW, offer(1, STREAM, Some(11)));
     assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+    // Before the application has heard of it.
+    receiving.on_offer(NOW, offer(1, STREAM, Some(10)));
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+    receiving.on_cancel(NOW, &source("ann"), false, STREAM, Failure::Cancelled);
+    receiving.accept(NOW, blob, TakeBlob::Stream, LARGEST);
+    assert_eq!((receiving.held_bytes(), answers(&mut receiving)), (0, vec![]));
     assert_eq!(events(&mut receiving), [BlobEvent::Ended { blob, failure: Failure::Malformed }]);
     receiving.on_offer(NOW, offer(1, STREAM, Some(10)));
     assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
@@ -263,6 +269,8 @@ fn an_end_before_what_was_announced_or_after_what_came_fails() {
     let (mut receiving, _) = taken(Some(10), TakeBlob::Whole);
     receiving.on_end(&source("ann"), STREAM, 9);
     assert_eq!(answers(&mut receiving), [(1, Err(Failure::Malformed))]);
+    let piece = receiving.on_fragment(NOW, STREAM, 0, &content(3), LARGEST);
+    assert_eq!((piece, receiving.held_bytes()), (Piece::Again, 0), "it was sent before its sender knew");
     let (mut receiving, _) = taken(None, TakeBlob::Whole);
     assert_eq!(receiving.on_fragment(NOW, STREAM, 0, &content(10), LARGEST), Piece::Taken);
     receiving.on_end(&source("eve"), STREAM, 9);
