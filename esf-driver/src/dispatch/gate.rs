@@ -105,15 +105,20 @@ impl Gate {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let gate = &self.0;
+        let mut state = gate.lock();
         state.inside -= 1;
-        let next = state.waiting.pop_front();
-        if let Some(next) = &next {
-            next.waits(self.0.kind).store(false, Ordering::Relaxed);
-        }
-        drop(state);
-        if let Some(next) = next {
+        // Whoever is told may have nothing to do any more: it came in meanwhile, as it can without being told. Then the
+        // place is for the next.
+        while state.inside < gate.limit {
+            let Some(next) = state.waiting.pop_front() else { return };
+            next.waits(gate.kind).store(false, Ordering::Relaxed);
+            drop(state);
             next.handle_room();
+            state = gate.lock();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
