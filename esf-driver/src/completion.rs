@@ -2,9 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
+
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Both ends of one value.
 pub(crate) fn completion<T>() -> (Teller<T>, Told<T>) {

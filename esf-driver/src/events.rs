@@ -2,9 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
+
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Events that are kept when nobody takes them; beyond that the oldest is dropped.
 pub(crate) const EVENTS: usize = 1024;

@@ -85,6 +85,7 @@ mod events;
 mod notify;
 mod random;
 mod shared;
+mod sync;
 
 #[cfg(feature = "async")]
 mod bridge;
@@ -94,5 +95,8 @@ pub mod memory;
 pub mod names;
 #[cfg(feature = "async")]
 pub mod runtime;
+#[cfg(interleavings)]
+#[path = "../../tests/interleavings/src/scenarios.rs"]
+pub mod scenarios;
 #[cfg(all(test, feature = "async"))]
 mod testing;

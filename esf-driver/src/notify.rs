@@ -1,9 +1,8 @@
 //! Wakers that wait for other threads and tasks.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
+
+use crate::sync::{Mutex, PoisonError};
 
 /// The one task, or thread, that does some work: whoever has work for it wakes it.
 #[derive(Debug, Default)]

@@ -1,15 +1,6 @@
 //! The handle of a server.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    task::Waker,
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, task::Waker, time::Duration};
 
 use esf_proto::{
     failure::Failure,
@@ -56,6 +47,10 @@ use crate::{
     events::{EventQueue, Next},
     node::Node,
     notify::{Notify, Worker},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     tasks::{Tasks, catch_panic, within},
 };
 

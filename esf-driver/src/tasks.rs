@@ -39,11 +39,13 @@ pub trait Timer: Send {
 
 /// A timer that is set anew only when it must fire earlier, so that a busy link with a distant timeout does not touch
 /// the runtime's timers at every turn.
+#[cfg(feature = "async")]
 pub(crate) struct Alarm {
     timer: Box<dyn Timer>,
     set: Option<Instant>,
 }
 
+#[cfg(feature = "async")]
 impl Alarm {
     pub(crate) fn new(runtime: &dyn Tasks) -> Self {
         Self { timer: runtime.timer(), set: None }

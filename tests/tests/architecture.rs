@@ -26,19 +26,46 @@ fn adapters_are_thin_and_the_page_says_how_large_each_crate_is() -> io::Result<(
     Ok(())
 }
 
+/// What is locked in another way is not among what the search through interleavings tries.
+#[test]
+fn the_driver_takes_its_locks_and_atomics_from_one_place() -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../esf-driver/src");
+    let mut elsewhere = Vec::new();
+    each_file(&folder, &mut |path, text| {
+        let name = path.strip_prefix(&folder).unwrap_or(path).display().to_string().replace('\\', "/");
+        // Only for tests of others, and the place itself.
+        if ["memory.rs", "sync.rs", "testing.rs"].contains(&name.as_str()) {
+            return;
+        }
+        let imports = text.split("\nuse std::").skip(1).filter_map(|rest| rest.split(';').next());
+        let locks = ["Mutex", "RwLock", "Condvar", "AtomicBool", "AtomicU", "Barrier", "mpsc"];
+        if imports.into_iter().any(|import| locks.iter().any(|lock| import.contains(lock))) {
+            elsewhere.push(name);
+        }
+    })?;
+    assert!(elsewhere.is_empty(), "these do not go by crate::sync: {elsewhere:?}");
+    Ok(())
+}
+
 /// The lines of all Rust files below a folder that are no tests.
 fn lines(folder: &Path) -> io::Result<usize> {
     let mut count = 0;
+    each_file(folder, &mut |_, text| count += text.lines().count())?;
+    Ok(count)
+}
+
+/// Every Rust file below a folder that has no tests.
+fn each_file(folder: &Path, visit: &mut impl FnMut(&Path, &str)) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.file_stem().is_some_and(|stem| stem == "tests") {
             continue;
         }
         if path.is_dir() {
-            count += lines(&path)?;
+            each_file(&path, visit)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            count += fs::read_to_string(&path)?.lines().count();
+            visit(&path, &fs::read_to_string(&path)?);
         }
     }
-    Ok(count)
+    Ok(())
 }

@@ -1,12 +1,6 @@
 //! A blob that arrives: what its receiver chooses, and how it is read as a stream.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -15,7 +9,13 @@ use esf_proto::{
     time::Instant,
 };
 
-use crate::notify::Notify;
+use crate::{
+    notify::Notify,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 /// A blob that somebody wants to send.
 #[derive(Debug, Clone, PartialEq, Eq)]

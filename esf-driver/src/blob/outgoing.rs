@@ -3,7 +3,6 @@
 use std::{
     io::{self, ErrorKind},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
 };
 
@@ -16,7 +15,10 @@ use esf_proto::{
 };
 
 use super::BlobSource;
-use crate::notify::Notify;
+use crate::{
+    notify::Notify,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// What is read of a source at once.
 const READ: usize = 256 * 1024;

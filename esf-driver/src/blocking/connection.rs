@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Wake as _, Waker},
     time::Instant as StdInstant,
 };
@@ -10,7 +9,10 @@ use std::{
 use esf_proto::time::Instant;
 
 use super::{Stream, conversation::Conversation, wait::Signal};
-use crate::tasks::Tasks;
+use crate::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    tasks::Tasks,
+};
 
 /// What is read at once.
 const READ: usize = 8 * 1024;

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
     task::{Wake as _, Waker},
     time::Instant as StdInstant,
 };
@@ -12,6 +11,7 @@ use esf_proto::{ids::LinkId, time::Instant};
 use super::{Stream, connection::converse, conversation::Outgoing, wait::Signal};
 use crate::{
     client::{Dial, Dialer, Dialing},
+    sync::{Arc, Mutex, PoisonError},
     tasks::Tasks,
 };
 

@@ -1,9 +1,6 @@
 //! Handlers that block.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bytes::Bytes;
 
@@ -13,6 +10,7 @@ use crate::{
     completion::completion,
     handler::{self, AnyHandler, Context, HandlerFailed},
     notify::Notify,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     tasks::Tasks,
 };
 

@@ -1,11 +1,6 @@
 //! The handle of a server, with calls that block.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -24,6 +19,7 @@ use crate::{
     admission::Admission,
     handler::AnyHandler,
     server::{self, Decision, Lagged, LoginClaim, LoginRequest, ServerEvent, ServerStats},
+    sync::{Arc, Mutex, PoisonError},
     tasks::Tasks,
 };
 

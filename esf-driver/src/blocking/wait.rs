@@ -3,14 +3,16 @@
 use std::{
     cell::Cell,
     pin::pin,
-    sync::{Arc, Condvar, Mutex, PoisonError},
     task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant as StdInstant},
 };
 
 use esf_proto::time::Instant;
 
-use crate::tasks::Timer;
+use crate::{
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    tasks::Timer,
+};
 
 /// The time was over before anything came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

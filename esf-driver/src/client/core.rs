@@ -1,12 +1,6 @@
 //! What the handles, the task and the handlers of one client share: the session behind a lock.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -34,6 +28,10 @@ use crate::{
     dispatch::{Handling, Inbox},
     events::EventQueue,
     notify::Worker,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     tasks::Tasks,
 };
 

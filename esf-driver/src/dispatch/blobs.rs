@@ -4,7 +4,6 @@ use std::{
     collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Arc, MutexGuard, PoisonError},
     task::Poll,
 };
 
@@ -19,6 +18,7 @@ use super::{Dispatch, Inbox, Place};
 use crate::{
     blob::{BlobChoice, BlobOffer, BlobStream, Flow, Inlet},
     handler::Context,
+    sync::{Arc, MutexGuard, PoisonError},
     tasks::catch_panic,
 };
 
@@ -87,9 +87,8 @@ impl<I: Inbox> Dispatch<I> {
         let mut blobs = self.lock_blobs();
         let Blobs { taken, whole } = &mut *blobs;
         loop {
-            if !whole.is_empty()
-                && let Some(place) = self.handling.gates.blobs.enter(self)
-            {
+            let place = (!whole.is_empty()).then(|| self.handling.gates.blobs.enter(self)).flatten();
+            if let Some(place) = place {
                 return whole.pop_front().map(|(incoming, body)| Next::Whole(incoming, body, place));
             }
             return Some(match self.inbox.poll_blob()? {

@@ -4,10 +4,6 @@
 use std::{
     collections::hash_map::Entry,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context as TaskContext, Poll, Waker},
     time::Duration,
 };
@@ -23,6 +19,10 @@ use esf_proto::{
 use super::{Dispatch, Inbox, gate::Place};
 use crate::{
     handler::{Context, HandlerFailed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     tasks::BoxFuture,
 };
 

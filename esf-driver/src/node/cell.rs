@@ -1,12 +1,6 @@
 //! Where a session lives: its state behind one lock, its outbox behind another.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::Waker,
-};
+use std::task::Waker;
 
 use esf_proto::{
     close::CloseReason,
@@ -24,6 +18,10 @@ use esf_proto::{
 };
 
 use super::{Node, lock};
+use crate::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// A session and its outbox. The directory, the session's present link and the server's application share it.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! One link of a server, from its acceptance to its end.
 
-use std::{net::IpAddr, sync::Arc, task::Waker, time::Duration};
+use std::{net::IpAddr, task::Waker, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -18,7 +18,10 @@ use esf_proto::{
 };
 
 use super::{Cell, Node, ServerEvent, Stage, cell::LinkWaker, lock};
-use crate::endpoint::{Endpoint, LinkAction, Transport};
+use crate::{
+    endpoint::{Endpoint, LinkAction, Transport},
+    sync::{Arc, atomic::Ordering::Relaxed, yield_now},
+};
 
 /// Frames fetched from a session under one lock.
 const BATCH_FRAMES: usize = 32;
@@ -74,7 +77,7 @@ impl Conn {
     /// A link that was accepted now.
     #[must_use]
     pub fn accept(node: &Arc<Node>, now: Instant) -> Self {
-        let id = esf_proto::ids::LinkId(node.next_link.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let id = esf_proto::ids::LinkId(node.next_link.fetch_add(1, Relaxed));
         let waker = Arc::new(LinkWaker::default());
         lock(&node.links).insert(id, waker.clone());
         Self {
@@ -201,7 +204,7 @@ impl Conn {
                     Some(TakeOver::Fresh | TakeOver::Gone) => {
                         stage = LoginStage::Fresh;
                         // Whoever ended it is about to take it out of the directory.
-                        std::thread::yield_now();
+                        yield_now();
                     }
                     _ => return,
                 },

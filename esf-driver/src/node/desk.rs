@@ -1,10 +1,6 @@
 //! What the server's application sends to people, and what becomes of it.
 
-use std::{
-    sync::{Arc, Mutex},
-    task::Waker,
-    time::Duration,
-};
+use std::{task::Waker, time::Duration};
 
 use esf_proto::{
     failure::Failure,
@@ -20,6 +16,7 @@ use super::{
     cell::{LinkWaker, Outboxes},
     lock,
 };
+use crate::sync::{Arc, Mutex};
 
 /// The server's own end of every conversation.
 #[derive(Debug)]

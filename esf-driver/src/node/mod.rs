@@ -12,10 +12,6 @@ mod revoked;
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
-    },
     task::Waker,
     time::Duration,
 };
@@ -31,6 +27,11 @@ use esf_proto::{
     session::budget::Budget,
     time::{Instant, UnixMillis},
     wire::{Address, Frame, PRELOGIN_MAX_FRAME, RawFrame},
+};
+
+use crate::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+    atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
 pub use cell::Cell;
@@ -345,7 +346,7 @@ impl Node {
 
     // The hub.
 
-    fn hub(&self) -> std::sync::RwLockReadGuard<'_, Hub<Arc<Cell>>> {
+    fn hub(&self) -> RwLockReadGuard<'_, Hub<Arc<Cell>>> {
         self.hub.read().unwrap_or_else(PoisonError::into_inner)
     }
 

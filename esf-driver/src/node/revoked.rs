@@ -1,10 +1,11 @@
 //! Credentials that were given up a moment ago, for the logins that were under way meanwhile.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use esf_proto::{ids::UserId, time::Instant};
 
 use super::lock;
+use crate::sync::Mutex;
 
 /// For each user the version below which credentials are good no more. Each is kept as long as a login may take: later
 /// ones are judged by what the application knows.

@@ -2,10 +2,6 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
     time::Duration,
 };
 
@@ -15,6 +11,10 @@ use super::{Path, Shared, lock};
 use crate::{
     admission::{AddressKey, Addresses, Admission},
     http::{Rules, client_behind},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 /// Where a connection comes from.

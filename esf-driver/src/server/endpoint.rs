@@ -2,10 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, Wake, Waker},
 };
 
@@ -32,6 +28,10 @@ use crate::{
     endpoint::{Endpoint, LinkAction, Transport},
     node::{Cell, Conn},
     notify::Worker,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     tasks::Tasks,
 };
 

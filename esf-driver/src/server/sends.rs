@@ -1,6 +1,6 @@
 //! What the server's application sends to people.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -10,7 +10,10 @@ use esf_proto::{
 };
 
 use super::{Server, lock};
-use crate::completion::{Teller, completion};
+use crate::{
+    completion::{Teller, completion},
+    sync::Mutex,
+};
 
 /// How long the server's application waits for an outcome, unless it says otherwise.
 const TTL: Duration = Duration::from_secs(30);

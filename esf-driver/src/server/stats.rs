@@ -1,8 +1,9 @@
 //! What a server counts beside its protocol.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::http::Refusal;
+use crate::{
+    http::Refusal,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 macro_rules! counters {
     ($($(#[doc = $doc:expr])* $name:ident,)*) => {

@@ -1,7 +1,10 @@
-use std::{collections::VecDeque, sync::Condvar, thread, time::Duration};
+use std::{collections::VecDeque, thread, time::Duration};
 
 use super::*;
-use crate::blocking::testing::{PATIENCE, Plain, until};
+use crate::{
+    blocking::testing::{PATIENCE, Plain, until},
+    sync::Condvar,
+};
 
 /// A stream of which the test is the other end.
 #[derive(Default)]
