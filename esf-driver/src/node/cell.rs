@@ -5,7 +5,7 @@ use std::task::Waker;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::{Party, Reach, Way, Whose},
+    hub::{Ended, Party, Reach, Way, Whose},
     ids::{Engine, SessionId},
     login::Rights,
     server::{Generation, HubChange, HubEvent, Outbox, Repeat, Session, SessionState},
@@ -200,13 +200,14 @@ impl Cell {
         node: &Node,
         now: Instant,
         generation: Generation,
-        frames: impl Iterator<Item = RawFrame>,
+        mut frames: impl Iterator<Item = RawFrame>,
     ) -> Option<CloseReason> {
         self.with_incoming(node, now, |incoming| {
-            for frame in frames {
-                if let Some(message) = incoming.session.handle_repeat(now, generation, frame) {
-                    self.repeat(node, now, incoming, message);
-                }
+            let mut next =
+                |session: &mut Session| frames.find_map(|frame| session.handle_repeat(now, generation, frame));
+            let mut message = next(&mut incoming.session);
+            while let Some(first) = message {
+                message = self.repeat(node, now, incoming, first, &mut next);
             }
             incoming.session.poll_close(generation)
         })
@@ -232,21 +233,36 @@ impl Cell {
         drop(way);
     }
 
-    /// Brings a message to where the last one went.
-    fn repeat(self: &Arc<Self>, node: &Node, now: Instant, incoming: &mut Incoming, message: Repeat) {
-        let way = match &mut incoming.way {
-            Some(way) if way.is_for(&message, &node.edition) => way,
-            way => match node.hub().way(&message) {
+    /// Brings a message to where the last one went, and with it those of `next` that go there too. Gives back the first
+    /// that does not.
+    fn repeat(
+        self: &Arc<Self>,
+        node: &Node,
+        now: Instant,
+        incoming: &mut Incoming,
+        first: Repeat,
+        next: &mut impl FnMut(&mut Session) -> Option<Repeat>,
+    ) -> Option<Repeat> {
+        let Incoming { session, way, relayed } = incoming;
+        let way = match way {
+            Some(way) if way.is_for(&first) => way,
+            way => match node.hub().way(&first) {
                 Some(found) => way.insert(found),
-                None => return incoming.session.relay(message),
+                None => {
+                    session.relay(first);
+                    return next(session);
+                }
             },
         };
-        let party = self.party(self, incoming.session.rights());
-        match way.carry(now, &party, &message, &Outboxes(node)) {
-            Ok(()) => incoming.relayed += 1,
-            Err(failure) => {
+        let party = self.party(self, session.rights());
+        let carried = way.carry(now, &party, first, || next(session), &Outboxes(node));
+        *relayed += carried.messages;
+        match carried.end {
+            Ended::Next(message) => message,
+            Ended::Refused(message, failure) => {
                 let event = node.hub().refused(&party, message, failure, &Outboxes(node));
-                hear(node, &mut incoming.session, event);
+                hear(node, session, event);
+                next(session)
             }
         }
     }

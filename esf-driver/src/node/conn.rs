@@ -331,17 +331,13 @@ impl Conn {
         let generation = *generation;
         let (bytes, close, probe) = cell.fetch(node, now, |session, outbox| {
             let (mut frames, mut bytes) = (0, 0);
-            while frames < most && bytes < BATCH_BYTES {
-                let fed = session.transmit_with(now, generation, outbox, |frame| {
-                    bytes += frame.len();
-                    feed(frame);
-                });
-                if fed.is_none() {
-                    *fetched_all = frames > 0;
-                    break;
-                }
+            session.transmit_while(now, generation, outbox, |frame| {
                 frames += 1;
-            }
+                bytes += frame.len();
+                feed(frame);
+                frames < most && bytes < BATCH_BYTES
+            });
+            *fetched_all = frames > 0 && frames < most && bytes < BATCH_BYTES;
             if frames == 0 && *bulk {
                 if let Some(fragment) = session.poll_fragment(generation, outbox) {
                     *bulk = false;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::{Edition, Hub},
+    hub::Hub,
     ids::{Engine, InstanceId, LinkId, Source, To, UserId},
     login::Rights,
     server::{Config, Counters, HubChange, LoginClaim},
@@ -135,7 +135,6 @@ pub struct Node {
     counters: Arc<Counters>,
     global: Arc<Budget>,
     hub: RwLock<Hub<Arc<Cell>>>,
-    edition: Edition,
     desk: OwnEnd,
     instance: InstanceId,
     secrets: Mutex<Box<dyn FnMut() -> [u8; 16] + Send>>,
@@ -165,7 +164,6 @@ impl Node {
         Arc::new(Self {
             desk: OwnEnd::new(&config, &counters, &global, inputs.instance),
             global,
-            edition: hub.edition().clone(),
             hub: RwLock::new(hub),
             config,
             counters,

@@ -204,10 +204,9 @@ fn messages_follow_whoever_comes_and_goes() {
     let (mut anna, mut ben) = (join(&node, "anna"), join(&node, "ben"));
     let mut next = 0;
     let mut say = |ben: &mut Conn| {
-        for _ in 0..3 {
-            next += 1;
-            ben.handle_message(NOW, to_user("ben", "anna", next));
-        }
+        let mut three: Vec<_> = (next + 1..next + 4).map(|id| to_user("ben", "anna", id)).collect();
+        next += 3;
+        ben.handle_batch(NOW, &mut three);
     };
     say(&mut ben);
     assert_eq!(numbers(&mut anna).0, [1, 2, 3]);
@@ -242,6 +241,18 @@ fn messages_follow_whoever_comes_and_goes() {
 }
 
 #[test]
+fn of_messages_that_came_together_each_goes_where_it_should() {
+    let node = node();
+    let (mut anna, mut ben, mut carl) = (join(&node, "anna"), join(&node, "ben"), join(&node, "carl"));
+    let whom = ["anna", "anna", "carl", "nobody", "nobody", "anna", "ben", "ben", "carl"];
+    let mut batch: Vec<_> = (1..).zip(whom).map(|(id, to)| to_user("ben", to, id)).collect();
+    ben.handle_batch(NOW, &mut batch);
+    assert_eq!((numbers(&mut anna).0, numbers(&mut carl).0), (vec![1, 2, 6], vec![3, 9]));
+    assert_eq!(numbers(&mut ben), (vec![7, 8], vec![(4, Failure::Offline), (5, Failure::Offline)]));
+    assert_eq!(node.counters().relayed.get(), 7);
+}
+
+#[test]
 fn a_message_that_finds_no_room_is_told_also_on_the_way_of_the_last_one() {
     let node = node();
     let (anna, mut ben) = (join(&node, "anna"), join(&node, "ben"));
@@ -250,9 +261,7 @@ fn a_message_that_finds_no_room_is_told_also_on_the_way_of_the_last_one() {
     let large = Frame::Send { envelope, info_type: 9, body: &vec![7; 300 << 10] };
     let large = large.to_bytes(Header::flags(Flags::TELL)).expect("a send");
     while node.poll_event().is_some() {}
-    for _ in 0..8 {
-        ben.handle_message(NOW, large.clone());
-    }
+    ben.handle_batch(NOW, &mut vec![large; 8]);
     // Half of 2 MiB is one sender's.
     assert_eq!(numbers(&mut ben).1, [(5, Failure::Busy); 5]);
     let events = std::iter::from_fn(|| node.poll_event());

@@ -96,8 +96,10 @@ impl Session {
     }
 
     fn on_count(&mut self, counts: Counts) {
-        let budget = &self.budget;
-        if self.hop.on_count(counts, |cost| budget.release(cost)).is_err() {
+        let mut freed = 0;
+        let counted = self.hop.on_count(counts, |cost| freed += cost);
+        self.budget.release(freed);
+        if counted.is_err() {
             self.violated(CloseReason::InvalidMessage);
         }
     }

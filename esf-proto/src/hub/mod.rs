@@ -25,7 +25,7 @@ pub use login::{Entry, Place, Stage};
 use memory::{Left, Memory};
 use relay::{Passing, Targets};
 pub(crate) use streams::BlobSender;
-pub use way::{Edition, Way};
+pub use way::{Carried, Edition, Ended, Way};
 
 use crate::{
     close::CloseReason,

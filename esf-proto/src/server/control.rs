@@ -1,11 +1,9 @@
 //! What a session says for itself on its link: counts, and answers to heartbeats.
 
-use alloc::collections::VecDeque;
-
-use bytes::Bytes;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use crate::{
-    session::hop::Hop,
+    session::{frames::FrameBytes, hop::Hop},
     wire::{Frame, Header},
 };
 
@@ -18,6 +16,8 @@ const BEATS: usize = 16;
 pub(super) struct Control {
     count: bool,
     beats: VecDeque<u32>,
+    /// What is said, while it goes out.
+    frame: Vec<u8>,
 }
 
 impl Control {
@@ -39,16 +39,19 @@ impl Control {
     /// Gives the room of an idle session back.
     pub(super) fn rest(&mut self) {
         self.beats.shrink_to_fit();
+        self.frame = Vec::new();
     }
 
     /// The next frame, a count first: after a resume nothing stands before it (ESF-211).
-    pub(super) fn pop(&mut self, hop: &mut Hop) -> Option<Bytes> {
+    pub(super) fn pop(&mut self, hop: &mut Hop) -> Option<FrameBytes<'_>> {
         let frame = if core::mem::take(&mut self.count) {
             let counts = hop.tell_count();
             Frame::Count { received: counts.received, taken: counts.taken }
         } else {
             Frame::HeartbeatAck { nonce: self.beats.pop_front()? }
         };
-        frame.to_bytes(Header::default()).ok()
+        self.frame.clear();
+        frame.encode_measured(Header::default(), frame.encoded_len(), &mut self.frame);
+        Some(FrameBytes::Slice(&self.frame))
     }
 }

@@ -19,7 +19,9 @@ use crate::{
         transport::Transport,
     },
     time::{Instant, UnixMillis},
-    wire::{DecodeError, Frame, Header, Login, LoginResult, MAX_TICKET, PRELOGIN_MAX_FRAME, RawFrame, Resume, Welcome},
+    wire::{
+        DecodeError, Frame, Header, Kind, Login, LoginResult, MAX_TICKET, PRELOGIN_MAX_FRAME, RawFrame, Resume, Welcome,
+    },
 };
 
 /// A timer this late tells that the clock jumped or the process slept: the peer gets its time again.
@@ -245,6 +247,7 @@ impl Link {
     // Inputs.
 
     /// A frame came. Gives it back if it is for the session.
+    #[inline]
     pub fn handle_frame(&mut self, now: Instant, frame: Result<RawFrame, DecodeError>) -> Option<RawFrame> {
         let now = self.clock(now);
         let frame = match frame {
@@ -256,7 +259,7 @@ impl Link {
         };
         match self.state {
             LinkState::Closing | LinkState::Closed => None,
-            LinkState::Attached if frame.kind() != Some(crate::wire::Kind::Close) => Some(frame),
+            LinkState::Attached if frame.kind_byte() != Kind::Close as u8 => Some(frame),
             _ => {
                 if let Err(reason) = self.before_login(now, &frame) {
                     self.close(reason);
@@ -593,6 +596,7 @@ impl Link {
         }
     }
 
+    #[inline]
     fn clock(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now

@@ -93,6 +93,7 @@ impl Outbox {
     }
 
     /// A frame of another session, for this client (ESF-506, ESF-507).
+    #[inline]
     pub(crate) fn offer(
         &mut self,
         now: Instant,
@@ -105,7 +106,7 @@ impl Outbox {
             return Err(Failure::Offline);
         }
         let len = frame.len();
-        if kind.is_windowed() && !frame.is_windowed() {
+        if kind.is_windowed() && frame.is_volatile() {
             return self.offer_volatile(frame, source);
         }
         // An offer of a blob waits like a question: the window does not hold it back.
@@ -258,6 +259,7 @@ impl Outbox {
     }
 
     /// Takes the first frame of a lane; its bytes are there while `take` runs.
+    #[inline]
     pub(crate) fn pop_with<R>(&mut self, lane: Lane, take: impl FnOnce(FrameBytes<'_>, Waiting) -> R) -> Option<R> {
         let (waiting, taken) = self.lanes.pop_with(lane, |frame, waiting| (waiting, take(frame, waiting)))?;
         self.left(lane, waiting);
@@ -384,6 +386,7 @@ impl Outbox {
         self.wake = true;
     }
 
+    #[inline]
     fn left(&mut self, lane: Lane, waiting: Waiting) {
         if waiting.tag == ANSWER || lane == Lane::Volatile {
             return;

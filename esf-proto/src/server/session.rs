@@ -408,6 +408,7 @@ impl Session {
     /// The same for a caller that knows a [`Way`](crate::hub::Way): gives a plain message back that goes to whom the
     /// last one went, if nothing waits for the hub before it. It goes that way now, or to [`Session::relay`].
     #[must_use]
+    #[inline]
     pub fn handle_repeat(&mut self, now: Instant, generation: Generation, frame: RawFrame) -> Option<Repeat> {
         let now = self.clock(now);
         if !self.is_held_by(generation) || self.close.is_some() {
@@ -418,10 +419,11 @@ impl Session {
         self.old_secret = None;
         self.show_life();
         if frame.is_counted() {
-            self.hop.on_frame(now, frame.len());
             if frame.is_windowed() {
                 // Whatever becomes of it here, it leaves the window: the server never withholds a count.
-                self.hop.take(now, frame.len());
+                self.hop.on_taken_frame(now, frame.len());
+            } else {
+                self.hop.on_frame(now, frame.len());
             }
         }
         if let Some((route, turn)) = self.known_route(&frame) {
@@ -505,32 +507,56 @@ impl Session {
         outbox: &mut Outbox,
         send: impl FnOnce(FrameBytes<'_>) -> R,
     ) -> Option<R> {
+        let (mut send, mut sent) = (Some(send), None);
+        self.transmit_while(now, generation, outbox, |frame| {
+            sent = send.take().map(|send| send(frame));
+            false
+        });
+        sent
+    }
+
+    /// [`Session::transmit_with`] for one frame after the other, until there is none or `send` says that it is enough.
+    pub fn transmit_while(
+        &mut self,
+        now: Instant,
+        generation: Generation,
+        outbox: &mut Outbox,
+        mut send: impl FnMut(FrameBytes<'_>) -> bool,
+    ) {
         let now = self.clock(now);
         if !self.is_held_by(generation) {
-            return None;
+            return;
         }
         outbox.link_streams(now, generation);
-        if let Some(frame) = self.control.pop(&mut self.hop) {
-            return Some(send(FrameBytes::Shared(frame)));
-        }
-        if let Some(frame) = self.hop.next_replay() {
-            return Some(send(frame));
-        }
-        if let Some(frame) = outbox.next_credit(now).or_else(|| self.next_own_credit()) {
-            return Some(send(FrameBytes::Shared(frame)));
-        }
-        if !self.hop.may_hand_out() {
-            return None;
-        }
-        let lane = outbox.next(now, |len| self.hop.admits(len))?;
-        outbox.pop_with(lane, |frame, waiting| {
-            if lane == Lane::Volatile && !broken!(VolatileCounted) {
-                self.budget.release(waiting.cost);
-            } else {
-                self.hop.hand_out(frame.clone(), waiting.cost, lane == Lane::Message);
+        while let Some(frame) = self.control.pop(&mut self.hop) {
+            if !send(frame) {
+                return;
             }
-            send(frame)
-        })
+        }
+        while let Some(frame) = self.hop.next_replay() {
+            if !send(frame) {
+                return;
+            }
+        }
+        while let Some(frame) = outbox.next_credit(now).or_else(|| self.next_own_credit()) {
+            if !send(FrameBytes::Shared(frame)) {
+                return;
+            }
+        }
+        while self.hop.may_hand_out() {
+            let Some(lane) = outbox.next(now, |len| self.hop.admits(len)) else { return };
+            let more = outbox.pop_with(lane, |frame, waiting| {
+                if lane == Lane::Volatile && !broken!(VolatileCounted) {
+                    self.budget.release(waiting.cost);
+                } else {
+                    self.hop.hand_out(frame.clone(), waiting.cost, lane == Lane::Message);
+                }
+                send(frame)
+            });
+            if more != Some(true) {
+                return;
+            }
+        }
     }
 
     /// What the hub is to do now, under this session's lock.
@@ -586,9 +612,10 @@ impl Session {
                 Ok(())
             }
             Ok(Frame::Count { received, taken }) => {
-                let budget = &self.budget;
-                let counts = Counts { received, taken };
-                self.hop.on_count(counts, |cost| budget.release(cost)).map_err(|_| CloseReason::InvalidMessage)
+                let mut freed = 0;
+                let counted = self.hop.on_count(Counts { received, taken }, |cost| freed += cost);
+                self.budget.release(freed);
+                counted.map_err(|_| CloseReason::InvalidMessage)
             }
             Ok(Frame::Heartbeat { nonce }) => {
                 if !self.control.beat(nonce) {

@@ -81,6 +81,7 @@ impl<M> FrameQueue<M> {
     }
 
     /// Puts a frame at the end: shared if it can be kept as it is, copied otherwise.
+    #[inline]
     pub(crate) fn push(&mut self, frame: FrameBytes<'_>, meta: M) {
         let stored = match frame {
             FrameBytes::Slice(bytes) => self.copy(bytes),
@@ -90,6 +91,7 @@ impl<M> FrameQueue<M> {
     }
 
     /// Puts somebody else's frame at the end: copied if it is small, since it may be part of something large.
+    #[inline]
     pub(crate) fn push_copy(&mut self, frame: &Bytes, meta: M) {
         let stored = if frame.len() < COPY_BELOW { self.copy(frame) } else { Stored::Shared(frame.clone()) };
         self.entries.push_back((stored, meta));
@@ -119,16 +121,16 @@ impl<M> FrameQueue<M> {
     }
 
     /// Takes the first frame out; its bytes are there while `take` runs.
+    #[inline]
     pub(crate) fn pop_with<R>(&mut self, take: impl FnOnce(FrameBytes<'_>, M) -> R) -> Option<R> {
         let (stored, meta) = self.entries.pop_front()?;
-        Some(match stored {
-            Stored::Shared(bytes) => take(FrameBytes::Shared(bytes), meta),
-            Stored::Here(len) => {
-                let result = take(FrameBytes::Slice(self.slice(self.start, len)), meta);
-                self.leave(len);
-                result
-            }
-        })
+        let (frame, here) = match stored {
+            Stored::Shared(bytes) => (FrameBytes::Shared(bytes), 0),
+            Stored::Here(len) => (FrameBytes::Slice(self.slice(self.start, len)), len),
+        };
+        let result = take(frame, meta);
+        self.leave(here);
+        Some(result)
     }
 
     /// Forgets the first frames, as many as there are of `frames`; `left` hears of each, and `cursor` stays where it is.
@@ -200,18 +202,21 @@ impl<M> FrameQueue<M> {
         self.entries.capacity() + self.bytes.capacity()
     }
 
+    #[inline]
     fn copy(&mut self, frame: &[u8]) -> Stored {
         self.bytes.extend_from_slice(frame);
         Stored::Here(frame.len())
     }
 
     /// Every length that was stored was that of bytes that are here.
+    #[inline]
     fn slice(&self, at: usize, len: usize) -> &[u8] {
         self.bytes.get(at..at + len).unwrap_or_default()
     }
 
     /// So many bytes at the front are not needed any more. What is left moves there as soon as it is no more than what
     /// left, so that each byte that leaves pays for one that moves, and the memory in use stays small and warm.
+    #[inline]
     fn leave(&mut self, bytes: usize) {
         self.start += bytes;
         if self.start >= self.bytes.len() {

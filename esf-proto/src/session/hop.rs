@@ -92,6 +92,7 @@ impl Hop {
     }
 
     /// Counts a frame that goes out now and keeps it until the peer has counted it.
+    #[inline]
     pub fn hand_out(&mut self, frame: FrameBytes<'_>, cost: usize, windowed: bool) {
         if windowed {
             self.windowed_out = self.windowed_out.wrapping_add(size(frame.len()));
@@ -161,9 +162,14 @@ impl Hop {
 
     /// A counted frame of `len` bytes is held by this side.
     pub fn on_frame(&mut self, now: Instant, len: usize) {
-        self.received = self.received.wrapping_add(1);
-        self.untold_bytes = self.untold_bytes.saturating_add(len);
+        self.hold(len);
         self.plan_count(now);
+    }
+
+    /// A counted and windowed frame of `len` bytes is held, and leaves the window at once.
+    pub fn on_taken_frame(&mut self, now: Instant, len: usize) {
+        self.hold(len);
+        self.take(now, len);
     }
 
     /// `bytes` of windowed frames entered the application's queue.
@@ -210,12 +216,21 @@ impl Hop {
         self.told
     }
 
+    fn hold(&mut self, len: usize) {
+        self.received = self.received.wrapping_add(1);
+        self.untold_bytes = self.untold_bytes.saturating_add(len);
+    }
+
     fn plan_count(&mut self, now: Instant) {
         let frames = self.received.wrapping_sub(self.told.received);
         let taken = usize::try_from(self.taken.wrapping_sub(self.told.taken)).unwrap_or(usize::MAX);
         let at_once = frames >= COUNT_FRAMES || self.untold_bytes >= COUNT_BYTES || taken >= COUNT_BYTES;
-        let due = if at_once { now } else { now + COUNT_DELAY };
-        self.count_due = Some(self.count_due.map_or(due, |planned| planned.min(due)));
+        match self.count_due {
+            Some(planned) if at_once => self.count_due = Some(planned.min(now)),
+            // Time does not go back: what was planned comes no later than what would be planned now.
+            Some(_) => {}
+            None => self.count_due = Some(if at_once { now } else { now + COUNT_DELAY }),
+        }
     }
 }
 

@@ -77,6 +77,7 @@ pub struct Lanes {
 impl Lanes {
     /// Puts somebody else's frame at the end of a lane: a copy of it if it is small, so that a few bytes never pin a whole
     /// read buffer.
+    #[inline]
     pub fn push_copy(&mut self, lane: Lane, frame: &Bytes, deadline: Option<Instant>, cost: usize, tag: u64) {
         let meta = Meta { deadline, cost, tag };
         self.note(lane, frame.len(), meta);
@@ -127,6 +128,7 @@ impl Lanes {
     }
 
     /// Takes the first frame of a lane; its bytes are there while `take` runs.
+    #[inline]
     pub fn pop_with<R>(&mut self, lane: Lane, take: impl FnOnce(FrameBytes<'_>, Waiting) -> R) -> Option<R> {
         let mut gone = 0;
         let taken = self.lane_mut(lane).pop_with(|frame, meta| {
@@ -237,6 +239,7 @@ impl Lanes {
         }
     }
 
+    #[inline]
     fn lane_mut(&mut self, lane: Lane) -> &mut FrameQueue<Meta> {
         match lane {
             Lane::Interactive => &mut self.interactive,
@@ -245,6 +248,7 @@ impl Lanes {
         }
     }
 
+    #[inline]
     fn note(&mut self, lane: Lane, len: usize, meta: Meta) {
         match lane {
             Lane::Interactive => {}

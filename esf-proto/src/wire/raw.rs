@@ -31,24 +31,26 @@ impl RawFrame {
     /// # Errors
     /// The length is not that of the bytes, the extensions are malformed (ESF-008), or a kind is volatile that must
     /// not be (ESF-006).
+    #[inline]
     pub fn parse(bytes: Bytes) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(&bytes);
-        let declared = reader.u32()?;
-        let size = frame_size(declared)?;
+        let Some(declared) = bytes.first_chunk() else { return Err(DecodeError::Truncated) };
+        let size = frame_size(u32::from_le_bytes(*declared))?;
         let actual = bytes.len() as u64;
         if actual < size {
             return Err(DecodeError::Truncated);
         } else if actual > size {
             return Err(DecodeError::Trailing);
         }
-        let kind = reader.u8()?;
-        let flags = Flags::from_bits(reader.u8()?);
-        let hop = Hop::from_bits(reader.u8()?);
+        let Some(&[.., kind, flags, hop]) = bytes.first_chunk::<HEADER_LEN>() else {
+            return Err(DecodeError::Truncated);
+        };
+        let (flags, hop) = (Flags::from_bits(flags), Hop::from_bits(hop));
         if flags.contains(Flags::VOLATILE) && Kind::from_u8(kind).is_some_and(|kind| !kind.may_be_volatile()) {
             return Err(DecodeError::Flag);
         }
         let mut payload_at = 7;
         if flags.contains(Flags::EXTENSIONS) {
+            let mut reader = Reader::new(bytes.get(HEADER_LEN..).unwrap_or_default());
             let block = reader.bytes16().map_err(|_| DecodeError::Extension)?;
             extensions::check(block)?;
             // A u16 length: the sum stays far below 2^32.
@@ -237,6 +239,7 @@ impl fmt::Debug for RawFrame {
 }
 
 /// Bytes of a whole frame whose length field says `declared`.
+#[inline]
 pub(super) fn frame_size(declared: u32) -> Result<u64, DecodeError> {
     if declared < 3 { Err(DecodeError::Length { declared }) } else { Ok(u64::from(declared) + 4) }
 }

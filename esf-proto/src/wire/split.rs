@@ -33,6 +33,7 @@ impl Frames {
 impl Iterator for Frames {
     type Item = Result<RawFrame, DecodeError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
@@ -48,6 +49,7 @@ impl Iterator for Frames {
 }
 
 impl Frames {
+    #[inline]
     fn take(&mut self, len: usize) -> Bytes {
         let frame = self.left.split_to(len);
         if len >= COPY_BELOW && len < self.whole / 4 { Bytes::copy_from_slice(&frame) } else { frame }
@@ -119,6 +121,7 @@ impl fmt::Debug for Splitter {
 }
 
 /// Bytes of the frame at the front, if it is whole; never more than there are.
+#[inline]
 fn whole_frame(bytes: &[u8], max_frame: usize) -> Result<Option<usize>, DecodeError> {
     let Some(declared) = bytes.first_chunk() else { return Ok(None) };
     let size = frame_size(u32::from_le_bytes(*declared))?;
