@@ -1,4 +1,5 @@
-//! What README.md says of defaults is what they are.
+//! What README.md says of defaults is what they are, and its clients are the same client. Its examples are compiled as those of
+//! the documentation of this crate.
 
 use std::time::Duration;
 
@@ -46,6 +47,23 @@ fn the_line_below_it_has_the_defaults_of_a_client() {
         bytes(config.budget)
     );
     assert!(README.contains(&line), "README.md lacks: {line}");
+}
+
+#[test]
+fn the_client_is_the_same_on_every_runtime_and_has_ten_lines() {
+    let clients = ["esf_tokio", "esf_smol", "esf_sync"].map(client_on);
+    assert_eq!(clients[0], clients[1]);
+    assert_eq!(clients[0], clients[2]);
+    assert!((6..=10).contains(&clients[0].len()), "{:#?}", clients[0]);
+}
+
+/// The first example of README.md on a runtime, as far as it is about ESF: without `.await`, and what runs it.
+fn client_on(adapter: &str) -> Vec<String> {
+    let start = format!("use {adapter}::{{Config, To, UserId}};");
+    let example =
+        README.split("```").find(|block| block.contains(&start)).unwrap_or_else(|| panic!("none on {adapter}"));
+    let about = example.lines().map(|line| line.trim().replace(".await", "").replace(adapter, "esf"));
+    about.filter(|line| line.ends_with(';') || line.contains("; // ") || line == "Ok(())").collect()
 }
 
 fn seconds(duration: Duration) -> String {

@@ -5,6 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -166,6 +167,15 @@ impl RawLink {
     /// Breaks the connection without a word.
     pub(crate) fn break_off(&self) {
         let _ = self.socket.get_ref().shutdown(Shutdown::Both);
+    }
+
+    /// Takes so many bytes off the connection, `at_once` and then a pause. Its frames cannot be read any more.
+    pub(crate) fn read_slowly(&mut self, bytes: usize, at_once: usize, pause: Duration) {
+        let mut buffer = vec![0; at_once];
+        for _ in 0..bytes / at_once {
+            self.socket.get_mut().read_exact(&mut buffer).expect("it goes on");
+            std::thread::sleep(pause);
+        }
     }
 
     /// The next frame; `None` when the link is over.

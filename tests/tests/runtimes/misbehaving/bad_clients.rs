@@ -1,6 +1,6 @@
 //! Clients that misbehave. The numbers are those of the table of bad input in docs/PROTOCOL.md.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -18,6 +18,7 @@ use serde_json::json;
 use super::Victims;
 use crate::kit::{
     Runtime,
+    inbox::STREAM,
     raw::{End, RawLink, answer, tcp},
     until,
 };
@@ -543,12 +544,11 @@ pub(super) fn counts_and_secrets_that_cannot_be(runtime: &dyn Runtime) {
 pub(super) fn fragments_and_credits_that_may_not_be(runtime: &dyn Runtime) {
     let victims = Victims::new(runtime);
     let piece = |offset, len| bytes_of(&Frame::Fragment { stream: 5, offset, last: false, data: &vec![7; len] });
-    let sending = || {
+    let sending = |total| {
         let mut link = mallory(&victims);
         let envelope = link.to(TO_SERVER, 1);
         // The server's application takes it as a stream.
-        let offer =
-            Frame::BlobOffer { envelope, stream: 5, total: None, info_type: crate::kit::inbox::STREAM, name: "" };
+        let offer = Frame::BlobOffer { envelope, stream: 5, total, info_type: STREAM, name: "" };
         let offer = bytes_of(&offer);
         link.push(offer);
         link.next_of(Kind::Credit);
@@ -561,13 +561,61 @@ pub(super) fn fragments_and_credits_that_may_not_be(runtime: &dyn Runtime) {
         ("over 16 KiB", piece(0, 16 * 1024 + 1)),
     ];
     for (what, bytes) in rows {
-        closes(&victims, what, sending(), INVALID, bytes);
+        closes(&victims, what, sending(None), INVALID, bytes);
     }
     let mut link = mallory(&victims);
     is_borne(&victims, "a fragment of no stream", &mut link, piece(0, 10), "fragments_ignored");
     let credit = bytes_of(&Frame::Credit { stream: 99, offset: 1 << 40 });
     is_borne(&victims, "a credit of no stream", &mut link, credit, "credits_ignored");
+    let mut link = sending(None);
+    link.push(piece(0, 10));
+    is_borne(&victims, "a fragment that came already", &mut link, piece(0, 10), "fragments_ignored");
+    let mut link = sending(Some(5));
+    link.push(piece(0, 10));
+    assert_eq!(blob_failure(&mut link), Failure::Malformed, "past the total");
+    link.push(bytes_of(&HEARTBEAT));
+    link.next_of(Kind::HeartbeatAck);
     victims.noticed_nothing("fragments");
+}
+
+/// Why the blob that the link offered failed.
+fn blob_failure(link: &mut RawLink) -> Failure {
+    match link.next_of(Kind::Failure).decode() {
+        Ok(Frame::Failure { about, code, .. }) if about == Kind::BlobOffer as u8 => code,
+        other => panic!("no failure of a blob but {other:?}"),
+    }
+}
+
+pub(super) fn credits_of_who_receives_that_may_not_be(runtime: &dyn Runtime) {
+    let victims = Victims::new(runtime);
+    let credit = |stream, offset| bytes_of(&Frame::Credit { stream, offset });
+    // Alice sends mallory a blob; `piece` says whether its first piece has come.
+    let receiving = |piece: bool| {
+        let mut link = mallory(&victims);
+        let call = json!({ "do": "blob", "to": "mallory", "body": { "noise": 1 << 20 } });
+        let sent = victims.peers[0].call(&serde_json::from_value(call).expect("a call"));
+        let Ok(Frame::BlobOffer { stream, .. }) = link.next_of(Kind::BlobOffer).decode() else { panic!("an offer") };
+        if piece {
+            link.push(credit(stream, 0));
+            link.next_of(Kind::Fragment);
+        }
+        (link, stream, sent)
+    };
+    for beyond in [1 << 20, u64::MAX] {
+        let (link, stream, sent) = receiving(true);
+        closes(&victims, "beyond what was handed out", link, INVALID, credit(stream, beyond));
+        assert_ne!(sent.wait(), json!("ok"));
+        let (mut link, stream, sent) = receiving(false);
+        link.push(credit(stream, beyond));
+        assert_eq!(sent.wait(), json!({ "failed": "Malformed" }), "a first credit of what never was");
+        link.push(bytes_of(&HEARTBEAT));
+        link.next_of(Kind::HeartbeatAck);
+    }
+    let (mut link, stream, _) = receiving(true);
+    link.push(credit(stream, 1000));
+    is_borne(&victims, "one that shrinks", &mut link, credit(stream, 999), "credits_ignored");
+    is_borne(&victims, "the same again", &mut link, credit(stream, 1000), "credits_ignored");
+    victims.noticed_nothing("credits");
 }
 
 // Row 15.
@@ -607,4 +655,18 @@ pub(super) fn who_stops_reading(runtime: &dyn Runtime) {
     assert_eq!(victims.counter("closed_channel_overflow"), 1);
     drop(deaf);
     victims.noticed_nothing("a peer that stopped reading");
+}
+
+pub(super) fn who_reads_slowly(runtime: &dyn Runtime) {
+    const BODY: usize = 24 << 20;
+    let victims = Victims::with(runtime, json!({ "overflow_ms": 2000, "max_frame": 33554432 }));
+    let mut slow = mallory(&victims);
+    let call = json!({ "do": "send", "to": "mallory", "body": { "noise": BODY }, "tell": 1 });
+    let call = serde_json::from_value(call).expect("a call");
+    assert_eq!(victims.peers[0].call(&call).wait(), json!("ok"));
+    // It takes longer than bytes may stand still, but they never do.
+    slow.read_slowly(BODY, BODY / 50, Duration::from_millis(70));
+    assert_eq!(victims.counter("closed_channel_overflow"), 0);
+    assert_eq!(victims.server.look()["links"], 3);
+    victims.noticed_nothing("a peer that reads slowly");
 }

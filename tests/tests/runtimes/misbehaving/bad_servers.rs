@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::Victims;
 use crate::kit::{
     Peer, Runtime,
-    inbox::Inbox,
+    inbox::{self, Inbox},
     raw::{End, RawLink, SERVER, reply_to_request, upgraded, welcome},
     spec::{Call, ClientSpec},
     until,
@@ -375,4 +375,85 @@ pub(super) fn what_another_user_wrote_is_borne(runtime: &dyn Runtime) {
 
 fn fragment() -> Bytes {
     bytes_of(&Frame::Fragment { stream: 9, offset: 0, last: false, data: b"piece" })
+}
+
+/// A fragment of so many bytes.
+fn piece(stream: u64, offset: u64, len: usize) -> Bytes {
+    bytes_of(&Frame::Fragment { stream, offset, last: false, data: &vec![7; len] })
+}
+
+pub(super) fn fragments_that_may_not_be(runtime: &dyn Runtime) {
+    const STREAM: u64 = 5;
+    let victims = Victims::new(runtime);
+    let client = AtTheMercy::new(runtime);
+    let mut link = client.welcome();
+    let me = link.engine.clone();
+    let offer = |id, stream, total| {
+        let envelope = Envelope::new(Address::of_engine(&me), BEN, id);
+        bytes_of(&Frame::BlobOffer { envelope, stream, total, info_type: inbox::STREAM, name: "" })
+    };
+    link.push(offer(1, STREAM, None));
+    link.next_of(Kind::Credit);
+    let rows = [
+        ("beyond a gap", piece(STREAM, 1, 10)),
+        ("far beyond a gap", piece(STREAM, u64::MAX, 10)),
+        ("empty", piece(STREAM, 0, 0)),
+        ("over 16 KiB", piece(STREAM, 0, 16 * 1024 + 1)),
+        ("of no stream", piece(STREAM + 1, 0, 10)),
+    ];
+    for (what, bytes) in rows {
+        let before = client.counts("fragments_ignored");
+        link.push(bytes);
+        until(what, || match client.counts("fragments_ignored") {
+            count if count == before + 1 => Ok(()),
+            count => Err(format!("{count} after {before}")),
+        });
+    }
+    link.push(piece(STREAM, 0, 10));
+    let envelope = Envelope::new(Address::of_engine(&me), BEN, 1);
+    link.push(bytes_of(&Frame::BlobEnd { envelope, stream: STREAM, total: 10 }));
+    link.next_of(Kind::Ack);
+    let came = client.inbox.next();
+    assert_eq!((&came["what"], &came["from"]), (&json!("stream"), &json!("ben")));
+    // One that is longer than was said fails alone.
+    link.push(offer(2, STREAM + 2, Some(5)));
+    link.next_of(Kind::Credit);
+    link.push(piece(STREAM + 2, 0, 10));
+    let failed = link.next_of(Kind::Failure);
+    assert!(matches!(failed.decode(), Ok(Frame::Failure { code: Failure::Malformed, .. })), "{failed:?}");
+    assert_eq!(client.inbox.next(), json!({ "what": "stream", "ended": "Malformed" }));
+    assert_eq!((client.counts("violations"), client.counts("connects")), (0, 1));
+    victims.noticed_nothing("fragments");
+}
+
+pub(super) fn credits_that_may_not_be(runtime: &dyn Runtime) {
+    let victims = Victims::new(runtime);
+    let client = AtTheMercy::new(runtime);
+    let mut link = client.welcome();
+    let credit = |stream, offset| bytes_of(&Frame::Credit { stream, offset });
+    let blob = json!({ "do": "blob", "to": "ben", "body": { "noise": 1 << 20 } });
+    let blob: Call = serde_json::from_value(blob).expect("a call");
+    for beyond in [(1 << 20) + 1, u64::MAX] {
+        let sent = client.peer.call(&blob);
+        let Ok(Frame::BlobOffer { stream, .. }) = link.next_of(Kind::BlobOffer).decode() else { panic!("an offer") };
+        link.push(credit(stream, 0));
+        link.next_of(Kind::Fragment);
+        link.push(credit(stream, beyond));
+        assert_eq!(sent.wait(), json!({ "failed": "Malformed" }));
+    }
+    let _goes_on = client.peer.call(&blob);
+    let Ok(Frame::BlobOffer { stream, .. }) = link.next_of(Kind::BlobOffer).decode() else { panic!("an offer") };
+    link.push(credit(stream, 0));
+    link.next_of(Kind::Fragment);
+    link.push(credit(stream, 1000));
+    for (what, bytes) in [("one that shrinks", credit(stream, 999)), ("one of no stream", credit(stream ^ 1, 0))] {
+        let before = client.counts("credits_ignored");
+        link.push(bytes);
+        until(what, || match client.counts("credits_ignored") {
+            count if count == before + 1 => Ok(()),
+            count => Err(format!("{count} after {before}")),
+        });
+    }
+    assert_eq!((client.counts("violations"), client.counts("connects")), (0, 1));
+    victims.noticed_nothing("credits");
 }

@@ -53,8 +53,10 @@ tables! {
         what_is_not_allowed_or_over
         counts_and_secrets_that_cannot_be
         fragments_and_credits_that_may_not_be
+        credits_of_who_receives_that_may_not_be
         an_old_link_that_goes_on_after_a_takeover
         who_stops_reading
+        who_reads_slowly
     }
     bad_servers {
         replies_that_are_no_websocket
@@ -65,6 +67,8 @@ tables! {
         what_is_out_of_place
         kinds_that_must_be_understood
         what_another_user_wrote_is_borne
+        fragments_that_may_not_be
+        credits_that_may_not_be
     }
     close_codes {
         each_close_reason_ends_or_interrupts_the_client
