@@ -81,9 +81,10 @@ pub(crate) fn list(workspace: &Workspace) -> Result<Run, Problem> {
     Ok(run)
 }
 
-/// What is built to be run. The simulator's tests need a core that can be given faults, which nothing else may have.
-const BUILDS: [&[&str]; 2] =
-    [&["--workspace"], &["--package", "esf-tests", "--test", "sim", "--features", "esf-tests/broken"]];
+/// What is built to be run. Tests that look for faults need a core that can be given some, which nothing else may have.
+const BUILDS: [&[&str]; 2] = [&["--workspace"], WITH_FAULTS];
+const WITH_FAULTS: &[&str] =
+    &["--package", "esf-tests", "--test", "sim", "--test", "fuzz_finds", "--features", "esf-tests/broken"];
 const DOCTESTS: [&str; 4] = ["test", "--workspace", "--locked", "--doc"];
 const LISTINGS: [(&[&str], Outcome); 2] = [
     (&["--list", "--format", "terse"], Outcome::Passed),
