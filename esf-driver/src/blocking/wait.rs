@@ -10,7 +10,7 @@ use std::{
 use esf_proto::time::Instant;
 
 use crate::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     tasks::Timer,
 };
 
@@ -22,23 +22,35 @@ pub struct Elapsed;
 /// Wakes one thread.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
-    woken: Mutex<bool>,
+    state: Mutex<SignalState>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct SignalState {
+    woken: bool,
+    /// Whether the thread waits: to notify a condition costs a system call, also when nobody does.
+    waiting: bool,
 }
 
 impl Signal {
     /// Waits until it is woken, or until `at`. A wake since the last wait counts.
     pub(super) fn wait_until(&self, at: Option<StdInstant>) {
-        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*woken {
+        let mut state = self.lock();
+        while !state.woken {
             let left = at.map(|at| at.saturating_duration_since(StdInstant::now()));
-            woken = match left {
-                Some(Duration::ZERO) => return,
-                Some(left) => self.changed.wait_timeout(woken, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.changed.wait(woken).unwrap_or_else(PoisonError::into_inner),
+            state.waiting = true;
+            state = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        *woken = false;
+        *state = SignalState::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SignalState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,8 +60,13 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_one();
+        let mut state = self.lock();
+        state.woken = true;
+        // Once is enough, however often it is woken before it looks.
+        if std::mem::take(&mut state.waiting) {
+            drop(state);
+            self.changed.notify_one();
+        }
     }
 }
 

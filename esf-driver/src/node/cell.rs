@@ -298,7 +298,10 @@ impl Cell {
         let result = visit(&mut outgoing);
         if outgoing.outbox.take_wake() && !outgoing.woken {
             outgoing.woken = true;
-            if let Some((_, link)) = &outgoing.link {
+            let link = outgoing.link.as_ref().map(|(_, link)| link.clone());
+            // A thread that is woken looks here at once, and would only wait for this lock.
+            drop(outgoing);
+            if let Some(link) = link {
                 link.wake();
             }
         }

@@ -52,3 +52,24 @@ fn a_wake_before_the_wait_counts_once() {
     signal.wait_until(Some(began + Duration::from_millis(20)));
     assert!(began.elapsed() >= Duration::from_millis(20));
 }
+
+#[test]
+fn no_wake_is_lost_however_two_threads_meet() {
+    const ROUNDS: usize = 2_000;
+    let began = StdInstant::now();
+    let late = Some(began + Duration::from_secs(30));
+    let (there, back) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
+    let (ask, answer) = (there.clone(), back.clone());
+    let other = thread::spawn(move || {
+        for _ in 0..ROUNDS {
+            there.wait_until(late);
+            answer.wake_by_ref();
+        }
+    });
+    for _ in 0..ROUNDS {
+        ask.wake_by_ref();
+        back.wait_until(late);
+    }
+    other.join().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(30));
+}
