@@ -89,6 +89,9 @@ pub enum Stage {
     Waited,
 }
 
+/// Login numbers that a clock which runs ahead leaves to those who log in.
+const NUMBERS_LEFT: u64 = 30_000;
+
 impl<H: Clone> Hub<H> {
     /// Finds the place of a login whose credential is good. `wall` is the wall clock, for the login number. A new
     /// session's cell is made by `make`. `silent` are the older logins that were probed and showed no life.
@@ -183,17 +186,19 @@ impl<H: Clone> Hub<H> {
         Place::New { handle, replaced: replaced.into_iter().map(|(handle, _)| handle).collect() }
     }
 
-    /// Draws login numbers from `from` on, and follows the clock no further than to `below`: a server that keeps
-    /// `below` durably, ahead of what it draws, begins its next life there and so stays above all that it ever drew, also
-    /// when its clock steps back (ESF-112). Without this the clock alone counts.
+    /// Draws login numbers from `from` on, and none from `below` on: a server that keeps `below` durably, ahead of what
+    /// it draws, begins its next life there and so stays above all that it ever drew, also when its clock steps back
+    /// (ESF-112). The clock is followed until 30,000 numbers are left, or half of them, for who logs in before the next
+    /// reservation; nobody is turned away when those are used up. Without this the clock alone counts.
     pub fn reserve_numbers(&mut self, from: u64, below: u64) {
         self.last_number = self.last_number.max(from.saturating_sub(1));
-        self.numbers_below = below;
+        let left = below.saturating_sub(self.last_number) / 2;
+        self.clock_below = below - left.min(NUMBERS_LEFT);
     }
 
     /// A login number above `known` and above all that this server drew from its clock, should that step back.
     fn next_number(&mut self, wall: UnixMillis, known: u64) -> u64 {
-        let clock = wall.0.min(self.numbers_below.saturating_sub(1));
+        let clock = wall.0.min(self.clock_below.saturating_sub(1));
         self.last_number = clock.max(self.last_number.saturating_add(1));
         known.saturating_add(1).max(self.last_number).min(MAX_NUMBER)
     }

@@ -116,7 +116,7 @@ pub struct Hub<H> {
     /// The last login number that was drawn from the clock.
     last_number: u64,
     /// The clock is followed no further than to this.
-    numbers_below: u64,
+    clock_below: u64,
 }
 
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl<H: Clone> Hub<H> {
             next_session: 1,
             sessions: 0,
             last_number: 0,
-            numbers_below: u64::MAX,
+            clock_below: u64::MAX,
         }
     }
 

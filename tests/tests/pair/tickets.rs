@@ -137,16 +137,16 @@ fn login_numbers_go_on_above_the_last_life_of_the_server_when_its_clock_steps_ba
     let mut world = World::new();
     let start = 1_700_000_000_000;
     world.set_wall(start);
-    world.node.reserve_login_numbers(0, start + 10);
+    world.node.reserve_login_numbers(0, start + 60_000);
     let old = world.join("ann");
     let first = login_number(&world.engine(old).events);
     assert_eq!(first, start);
     world.away(old);
     world.restart_server();
     world.set_wall(start - 3_600_000);
-    world.node.reserve_login_numbers(start + 10, start + 20);
+    world.node.reserve_login_numbers(start + 60_000, start + 120_000);
     let new = world.join("ann");
-    assert_eq!(login_number(&world.engine(new).events), start + 10);
+    assert_eq!(login_number(&world.engine(new).events), start + 60_000);
     world.back(old);
     world.advance(MINUTE);
     assert_eq!(world.closed(old), Some(CloseReason::PushedOut));
@@ -158,11 +158,36 @@ fn login_numbers_go_on_above_the_last_life_of_the_server_when_its_clock_steps_ba
 fn a_clock_that_runs_ahead_is_not_followed_beyond_what_is_reserved() {
     let mut world = World::new();
     world.set_wall(5_000);
-    world.node.reserve_login_numbers(1_000, 2_000);
-    let (ann, ben) = (world.join("ann"), world.join("ben"));
-    assert_eq!(login_number(&world.engine(ann).events), 1_999);
+    world.node.reserve_login_numbers(1_000, 1_004);
+    let drawn: Vec<u64> = ["ann", "ben", "cleo", "dora"]
+        .map(|user| {
+            let who = world.join(user);
+            login_number(&world.engine(who).events)
+        })
+        .into();
     // Nobody is turned away because the store is late.
-    assert_eq!(login_number(&world.engine(ben).events), 2_000);
+    assert_eq!(drawn, [1_001, 1_002, 1_003, 1_004]);
+}
+
+#[test]
+fn a_clock_that_runs_ahead_leaves_room_for_logins_below_what_is_reserved() {
+    let mut world = World::new();
+    let start = 1_700_000_000_000;
+    world.set_wall(start + 86_400_000);
+    world.node.reserve_login_numbers(0, start + 600_000);
+    let (first, old) = (world.join("ann"), world.join("ben"));
+    assert_eq!(login_number(&world.engine(first).events), start + 569_999);
+    assert_eq!(login_number(&world.engine(old).events), start + 570_000);
+    world.away(old);
+    world.restart_server();
+    world.set_wall(start);
+    world.node.reserve_login_numbers(start + 600_000, start + 1_200_000);
+    let new = world.join("ben");
+    assert!(login_number(&world.engine(new).events) > login_number(&world.engine(old).events));
+    world.back(old);
+    world.advance(MINUTE);
+    assert_eq!(world.closed(old), Some(CloseReason::PushedOut));
+    assert!(world.is_online(new), "the older login replaced nobody");
 }
 
 // Credentials that are given up.
