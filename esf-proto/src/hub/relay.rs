@@ -81,6 +81,10 @@ impl<H: Clone> Hub<H> {
                 reach.visit(Whose::Session(party.handle), |outbox| outbox.tell(frame, charged));
                 None
             }
+            HubCommand::TellOfBlob(frame) => {
+                reach.visit(Whose::Session(party.handle), |outbox| outbox.tell_of_blob(frame));
+                None
+            }
             HubCommand::Refuse { id, failure } => {
                 reach.visit(Whose::Session(party.handle), |outbox| outbox.copy_failed(id, SERVER, failure, false));
                 None

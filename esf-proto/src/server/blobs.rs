@@ -215,6 +215,11 @@ impl Session {
                 let (to, id) = (Source::Engine(self.engine.clone()), envelope.id);
                 self.answer_blob(&Answer { to, id, outcome: Err(Failure::TooLarge) });
             }
+            // It was whole in an earlier session of the engine, and the answer got lost with that.
+            Frame::BlobOffer { envelope, .. } if self.dedupe.has_blob(envelope.id) => {
+                let (to, id) = (Source::Engine(self.engine.clone()), envelope.id);
+                self.answer_blob(&Answer { to, id, outcome: Ok(()) });
+            }
             Frame::BlobOffer { envelope, stream, total, info_type, name } => {
                 let again = frame.hop().contains(Hop::AGAIN);
                 let sent_at = frame.sender_time().map(UnixMillis);
@@ -303,8 +308,11 @@ impl Session {
             Ok(()) => Frame::Ack { envelope },
             Err(code) => Frame::Failure { envelope, about: Kind::BlobOffer as u8, code },
         };
-        // One for each blob, of which there are few at a time: it has room beyond the budget.
-        self.budget.force(cost(frame.encoded_len()));
-        self.tell(&frame, true);
+        if let Ok(frame) = frame.to_bytes(Header::default()) {
+            self.commands.push_back(HubCommand::TellOfBlob(frame));
+        }
+        if answer.outcome.is_ok() {
+            self.dedupe.keep_blob(answer.id);
+        }
     }
 }

@@ -80,6 +80,8 @@ pub enum HubCommand {
         /// Whether the session's budget was charged for it.
         charged: bool,
     },
+    /// What became of a blob that this session's client sent to the server.
+    TellOfBlob(Bytes),
     /// An engine message of this session's client to the server, for the client's other devices.
     Echo(RawFrame),
     /// A query of this session's client to the server's application was refused after all.

@@ -1,6 +1,6 @@
 //! What waits to go out to one client, and what that client waits for. Other sessions reach a session only here.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 
@@ -16,6 +16,7 @@ use crate::{
     failure::{Failure, Status},
     ids::{InstanceId, SessionId, Source},
     session::{
+        blob::STREAMS,
         budget::Budget,
         frames::FrameBytes,
         inbound::QueryToken,
@@ -48,6 +49,8 @@ pub struct Outbox {
     server: InstanceId,
     queued_queries: usize,
     queued_query_bytes: usize,
+    /// What became of blobs that the client sends, as long as there is no room to say so.
+    untold: VecDeque<Bytes>,
     pub(super) ended: bool,
     pub(super) wake: bool,
 }
@@ -75,6 +78,7 @@ impl Outbox {
             server,
             queued_queries: 0,
             queued_query_bytes: 0,
+            untold: VecDeque::new(),
             ended: false,
             wake: false,
         }
@@ -144,7 +148,28 @@ impl Outbox {
 
     /// A failure of something that no entry is kept for; says whether there was room for it.
     pub(crate) fn tell_failure(&mut self, id: u64, about: Kind, failure: Failure) -> bool {
-        self.failure(id, about, failure).is_some_and(|frame| self.tell(frame, false))
+        let Some(frame) = self.failure(id, about, failure) else { return false };
+        if about == Kind::BlobOffer { self.tell_of_blob(frame) } else { self.tell(frame, false) }
+    }
+
+    /// What became of a blob that the client sends; says whether the client will hear it. The sender of a blob keeps no
+    /// time of its own, so what finds no room waits for it, for as many blobs as may be under way (ESF-509).
+    pub(crate) fn tell_of_blob(&mut self, frame: Bytes) -> bool {
+        self.tell_untold();
+        let waits = !self.untold.is_empty() || !self.budget.charge(cost(frame.len()));
+        if !waits || self.ended || self.untold.len() >= STREAMS {
+            return self.tell(frame, !waits);
+        }
+        self.untold.push_back(frame);
+        true
+    }
+
+    fn tell_untold(&mut self) {
+        while self.untold.front().is_some_and(|frame| self.budget.charge(cost(frame.len()))) {
+            if let Some(frame) = self.untold.pop_front() {
+                self.tell(frame, true);
+            }
+        }
     }
 
     /// Keeps an entry, and room for its answer, for what this client asks now.
@@ -247,6 +272,7 @@ impl Outbox {
 
     /// The lane of the next frame for the client, if the window admits it. Messages whose time is over are left out.
     pub(crate) fn next(&mut self, now: Instant, room: impl Fn(usize) -> bool) -> Option<Lane> {
+        self.tell_untold();
         loop {
             let (lane, waiting) = self.lanes.next(&room)?;
             if waiting.deadline.is_none_or(|at| at > now) {
@@ -278,6 +304,7 @@ impl Outbox {
     pub(super) fn rest(&mut self) {
         self.lanes.rest();
         self.open.rest();
+        self.untold.shrink_to_fit();
     }
 
     /// When [`Outbox::expire`] has something to do.
@@ -289,6 +316,7 @@ impl Outbox {
     /// The session ends: everything that waits, and nothing comes in any more.
     pub(crate) fn end(&mut self) -> impl Iterator<Item = (Lane, Queued)> + use<> {
         self.ended = true;
+        self.untold.clear();
         for open in self.open.drain() {
             self.budget.release(open.room);
         }

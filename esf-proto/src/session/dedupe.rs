@@ -2,6 +2,8 @@
 
 use alloc::{boxed::Box, collections::VecDeque};
 
+use super::blob::STREAMS;
+
 /// How many ids of one sender are remembered beside the highest.
 const REMEMBERED: usize = 1024;
 
@@ -10,11 +12,13 @@ const REMEMBERED: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Dedupe(Option<Box<Seen>>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Seen {
     highest: u64,
     /// Accepted ids, ascending: each is above all before it, or it would have been late.
     last: VecDeque<u64>,
+    /// The last blobs that came whole, in any order of their ids.
+    blobs: VecDeque<u64>,
 }
 
 /// What to do with a certain send.
@@ -44,7 +48,7 @@ impl Dedupe {
     pub fn accept(&mut self, id: u64) -> Verdict {
         let verdict = self.check(id);
         if verdict == Verdict::Run {
-            let seen = self.0.get_or_insert_with(|| Box::new(Seen { highest: id, last: VecDeque::new() }));
+            let seen = self.0.get_or_insert_default();
             if seen.last.len() == REMEMBERED {
                 seen.last.pop_front();
             }
@@ -54,10 +58,28 @@ impl Dedupe {
         verdict
     }
 
+    /// Remembers that the blob `id` came whole. As many are kept as a sender may have under way: one that was answered
+    /// before those cannot be offered again.
+    pub fn keep_blob(&mut self, id: u64) {
+        let seen = self.0.get_or_insert_default();
+        if !seen.blobs.contains(&id) {
+            if seen.blobs.len() == STREAMS {
+                seen.blobs.pop_front();
+            }
+            seen.blobs.push_back(id);
+        }
+    }
+
+    /// Whether the blob `id` came whole before.
+    #[must_use]
+    pub fn has_blob(&self, id: u64) -> bool {
+        self.0.as_ref().is_some_and(|seen| seen.blobs.contains(&id))
+    }
+
     /// How many ids are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |seen| seen.last.len())
+        self.0.as_ref().map_or(0, |seen| seen.last.len() + seen.blobs.len())
     }
 
     /// Whether no id was accepted yet.

@@ -411,6 +411,28 @@ fn the_servers_application_goes_on_after_a_cut() {
 }
 
 #[test]
+fn a_blob_that_the_server_had_whole_runs_once_over_a_fresh_login() {
+    for taking in [Taking::Whole, Taking::Stream] {
+        // Whatever of the server's words arrived before the session was lost.
+        for arrives in 0..6 {
+            let (mut world, anna, _) = pair();
+            world.server_blobs.taking = taking;
+            let body = content(30 * KIB);
+            world.link(anna).pass_down = Some(arrives);
+            let id = world.send_blob(anna, &To::Server, &body);
+            world.run();
+            world.away(anna);
+            world.advance(Duration::from_secs(61));
+            world.back(anna);
+            world.until_online(anna);
+            world.advance(Duration::from_secs(1));
+            assert_eq!(world.outcome(anna, id), Some(Outcome::Acked), "{taking:?} {arrives}");
+            assert!(world.server_blobs.whole == [body.to_vec()], "{taking:?} {arrives}");
+        }
+    }
+}
+
+#[test]
 fn messages_pass_a_blob_and_stay_in_order() {
     let (mut world, anna, ben) = pair();
     let (blob, _) = send(&mut world, anna, 4 * 1024 * KIB);

@@ -209,3 +209,25 @@ fn a_blob_whose_offer_finds_no_room_keeps_no_place() {
     assert_eq!(outbox.offer_blob(at(0), &blob, 9, 1, &sender), Ok(()));
     assert!(outbox.drop_stream(BOB, 1));
 }
+
+#[test]
+fn what_became_of_a_blob_waits_for_room_and_is_bounded() {
+    let (mut outbox, budget, counters) = outbox(small());
+    budget.force(4096);
+    for id in 0..STREAMS as u64 + 3 {
+        assert_eq!(outbox.tell_failure(id, Kind::BlobOffer, Failure::Busy), id < STREAMS as u64, "{id}");
+    }
+    assert!(!outbox.tell_failure(50, Kind::Certain, Failure::Busy), "whose sender has a timer");
+    assert_eq!((counters.answers_dropped.get(), outbox.take(at(0))), (4, None));
+    budget.release(4096);
+    for id in 0..STREAMS as u64 {
+        let frame = RawFrame::parse(outbox.take(at(1)).unwrap()).unwrap();
+        assert_eq!(frame.envelope().unwrap().id, id);
+    }
+    assert_eq!((outbox.take(at(1)), budget.used()), (None, 0));
+    budget.force(4096);
+    assert!(outbox.tell_failure(60, Kind::BlobOffer, Failure::Busy));
+    outbox.end().count();
+    budget.release(4096);
+    assert_eq!(outbox.take(at(2)), None, "an end leaves nothing");
+}

@@ -21,3 +21,19 @@ fn what_is_forgotten_is_late_and_never_run_again() {
     assert_eq!(dedupe.accept(1), Verdict::Late);
     assert_eq!(dedupe.accept(2), Verdict::Again);
 }
+
+#[test]
+fn blobs_that_came_whole_are_known_beside_the_ids_of_messages() {
+    let mut dedupe = Dedupe::default();
+    dedupe.keep_blob(7);
+    assert_eq!((dedupe.check(3), dedupe.check(7)), (Verdict::Run, Verdict::Run), "they hold back no message");
+    for id in [9, 8, 9, 7] {
+        dedupe.keep_blob(id);
+    }
+    assert!([7, 8, 9].iter().all(|id| dedupe.has_blob(*id)) && !dedupe.has_blob(10));
+    for id in 20..20 + STREAMS as u64 {
+        dedupe.keep_blob(id);
+    }
+    assert!(!dedupe.has_blob(9) && dedupe.has_blob(20));
+    assert_eq!(dedupe.len(), STREAMS);
+}
