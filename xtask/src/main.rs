@@ -41,7 +41,7 @@ The chores of the project:
   cargo xtask fuzz --seeds           write fuzz/seeds and fuzz/dictionary.txt, as the vectors and tables have them
   cargo xtask coverage [--fuzz]      list the lines of esf-proto that no test runs, or that no input of the fuzzer reaches
   cargo xtask sim [--seeds N]        run simulated worlds with faults, and check what must hold after each step
-                                     (--seed S --trace, --without FAULT, --faults, --jobs N)
+                                     (--seed S --trace, --websocket, --without FAULT, --faults, --jobs N)
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask trees                  check that no adapter depends on a runtime that is not its own

@@ -122,7 +122,7 @@ fn many(arguments: &Arguments) -> ExitCode {
             });
         }
     });
-    summary(&sum, began.elapsed())
+    summary(&sum, arguments.jobs, began.elapsed())
 }
 
 fn one(seed: u64, options: &Options, sum: &Sum) {
@@ -170,16 +170,18 @@ fn explain(report: &Report, options: &Options) {
     println!("see all of it:\n  cargo xtask sim --seed {seed} --trace{form}{without}");
 }
 
-fn summary(sum: &Sum, took: Duration) -> ExitCode {
+fn summary(sum: &Sum, jobs: usize, took: Duration) -> ExitCode {
     let calls = sum.calls.load(Relaxed);
     let seconds = took.as_secs_f64();
     let failed = sum.failed.load(Relaxed);
+    let simulated = sum.simulated_ms.load(Relaxed) as f64 / 1_000.0;
     println!(
-        "{} seeds, {failed} with a violation; {} simulated seconds, {} messages, {} cuts; {calls} handle_* calls in {seconds:.1} s, {:.0} calls/s",
+        "{} seeds, {failed} with a violation; {} messages, {} cuts; in {seconds:.1} s, {jobs} at a time: {simulated:.0} simulated s, {:.0} s/s, \
+         {calls} handle_* calls, {:.0} calls/s",
         sum.seeds.load(Relaxed),
-        sum.simulated_ms.load(Relaxed) / 1_000,
         sum.sent.load(Relaxed),
         sum.cuts.load(Relaxed),
+        simulated / seconds.max(0.001),
         calls as f64 / seconds.max(0.001),
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -20,6 +20,7 @@ use esf_proto::{
 
 use super::{
     Sim, Waking,
+    invariants::BESIDE,
     ledger::{Party, Target},
     plan::{PLACES, USERS},
     random::Random,
@@ -39,6 +40,10 @@ pub struct Attacker {
     conn: Option<Conn>,
     lives: u64,
     transport: Transport,
+    /// Whether it reads what comes.
+    reads: bool,
+    /// The streams that it opened last.
+    streams: [u64; 4],
     counted: u32,
     recorded: Vec<Bytes>,
 }
@@ -80,6 +85,7 @@ impl Sim {
             if conn.state() != LinkState::Attached {
                 return self.attacker_turn();
             }
+            self.attacker.reads ^= random.percent(5);
             let message = self.mischief(random);
             let now = self.server.clock.shows(self.now);
             self.trace.mix(message.len() as u64);
@@ -93,6 +99,18 @@ impl Sim {
                 conn.handle_message(now, message);
             }
             self.attacker_turn();
+            self.check_attacker();
+        }
+    }
+
+    /// Whatever it does, its session stays inside its budget.
+    fn check_attacker(&mut self) {
+        let Some(cell) = self.attacker.conn.as_ref().and_then(Conn::cell).filter(|cell| !cell.is_over()) else {
+            return;
+        };
+        let (held, most) = (cell.held_bytes(), self.plan.server.session_budget() + BESIDE);
+        if held > most {
+            self.violate("6 budget", format!("the session of {NAME} holds {held} bytes of {most}"));
         }
     }
 
@@ -111,6 +129,7 @@ impl Sim {
         self.attacker.lives += 1;
         self.attacker.transport = Transport::default();
         self.attacker.counted = 0;
+        self.attacker.reads = true;
         let mut conn = Conn::accept(&node, now);
         let login = Login {
             instance: self.attacker_engine().instance,
@@ -145,14 +164,14 @@ impl Sim {
     pub(super) fn attacker_turn(&mut self) {
         let now = self.server.clock.shows(self.now);
         let waker = Waking::waker(ATTACKER, &self.ready);
-        let Attacker { conn: there, transport, counted, .. } = &mut self.attacker;
+        let Attacker { conn: there, transport, counted, reads, .. } = &mut self.attacker;
         let Some(conn) = there else { return };
         conn.register(&waker);
         if conn.poll_timeout().is_some_and(|at| at <= now) {
             conn.handle_timeout(now);
         }
         conn.handle_transport(now, *transport);
-        while let Some(frame) = conn.poll_transmit(now) {
+        while let Some(frame) = if *reads { conn.poll_transmit(now) } else { None } {
             *counted += u32::from(super::counts::Head::of(&frame).counted);
             transport.written += frame.len() as u64;
         }
@@ -165,7 +184,7 @@ impl Sim {
         }
     }
 
-    fn mischief(&self, random: &mut Random) -> Bytes {
+    fn mischief(&mut self, random: &mut Random) -> Bytes {
         let me = self.attacker_engine();
         let victim = &self.engines[random.place(self.engines.len())];
         let victim_engine = victim.session.engine().clone();
@@ -183,7 +202,7 @@ impl Sim {
         let frame = |frame: &Frame<'_>| bytes_of(frame, Flags::NONE);
         let own_id = random.below(500);
         let mine = |to| Envelope::new(to, from, own_id);
-        match random.below(14) {
+        match random.below(18) {
             0 => frame(&Frame::Send { envelope: mine(to), info_type: number, body: &body }),
             1 => frame(&Frame::Certain { envelope: mine(to), ttl_ms: 5_000, info_type: number, body: &body }),
             2 => frame(&Frame::Query { envelope: mine(to), ttl_ms: 5_000, info_type: number, body: &body }),
@@ -214,6 +233,28 @@ impl Sim {
             10 => frame(&Frame::Count { received: self.attacker.counted, taken: random.below(3_000) as u32 }),
             11 if !self.attacker.recorded.is_empty() => random.one_of(&self.attacker.recorded).clone(),
             12 => frame(&Frame::Credit { stream: random.number(), offset: random.below(1 << 20) }),
+            13 => {
+                let stream = random.number();
+                let turn = random.place(self.attacker.streams.len());
+                self.attacker.streams[turn] = stream;
+                let total = random.percent(50).then_some(random.clone().below(9_000));
+                let envelope = mine(to);
+                frame(&Frame::BlobOffer { envelope, stream, total, info_type: number, name: "" })
+            }
+            14 | 15 => {
+                let stream = *random.one_of(&self.attacker.streams);
+                let offset = *random.one_of(&[0, 0, body.len() as u64, 600]);
+                frame(&Frame::Fragment { stream, offset, last: random.percent(10), data: &body })
+            }
+            16 => {
+                let stream = *random.one_of(&self.attacker.streams);
+                let envelope = mine(to);
+                if random.percent(50) {
+                    frame(&Frame::BlobEnd { envelope, stream, total: random.below(9_000) })
+                } else {
+                    frame(&Frame::BlobCancel { envelope, stream, code: Failure::Cancelled })
+                }
+            }
             _ => {
                 let mut garbage = BytesMut::new();
                 garbage.put_u32_le(random.below(40) as u32);

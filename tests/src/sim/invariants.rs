@@ -123,7 +123,7 @@ fn nothing_is_left_over(sim: &Sim) -> Result<(), String> {
 /// How long all must have been well before time may not run out any more.
 const LATE: Duration = Duration::from_secs(12);
 /// Room beside a budget: what must be kept and is bounded elsewhere.
-const BESIDE: usize = 192 * 1024;
+pub(super) const BESIDE: usize = 192 * 1024;
 
 impl Sim {
     /// After each turn of a client.
@@ -188,6 +188,24 @@ impl Sim {
         }
     }
 
+    /// Whether another engine wanted this one's place since then, who may have pushed it out at any time.
+    fn is_contested(&self, engine: usize, since: Instant) -> bool {
+        let place = self.engines[engine].place;
+        let there = |of: &Engine| !of.is_gone() || of.fresh.last().is_some_and(|end| *end >= since);
+        let mut others = self.engines.iter().enumerate().filter(|(at, of)| *at != engine && of.place == place);
+        others.any(|(_, of)| there(of))
+    }
+
+    /// Whether more waits for its line, in either direction, than one window takes: then time may run out for what is at
+    /// the end of that.
+    fn is_backlogged(&self, engine: usize) -> bool {
+        let of = &self.engines[engine];
+        let far = of.attached.and_then(|link| self.links[link].server.as_ref());
+        let down = far.and_then(|far| far.conn.cell()).map_or(0, |cell| cell.held_bytes());
+        let window = usize::try_from(self.plan.server.window).unwrap_or(usize::MAX);
+        of.session.queued_bytes().max(down) > window
+    }
+
     /// Whether somebody whom it was for was there, in order and at rest, all the time.
     fn receiver_was_well(&self, sent: &Sent, since: Instant, until: Instant) -> bool {
         match sent.to {
@@ -197,7 +215,8 @@ impl Sim {
                 let well = |engine: &&usize| {
                     let of = &self.engines[**engine];
                     let kicked = self.kicked_until[PLACES[of.place].user] >= since;
-                    of.online && !kicked && of.started < since && of.trouble.none(since, until)
+                    let stays = !kicked && !self.is_contested(**engine, since);
+                    of.online && stays && of.started < sent.at && of.trouble.none(since, until)
                 };
                 // A question goes to one device, whichever logged on last.
                 let there = targets.iter().filter(|engine| {
@@ -235,7 +254,7 @@ impl Sim {
             Party::Engine(engine) => {
                 let of = &self.engines[engine];
                 let kicked = self.kicked_until[PLACES[of.place].user] >= since;
-                of.online && !kicked && of.trouble.none(since, now)
+                of.online && !kicked && !self.is_contested(engine, since) && of.trouble.none(since, now)
             }
             Party::Server(_) => self.trouble_of(sent.from).none(since, now),
         };
@@ -246,7 +265,14 @@ impl Sim {
         let slow =
             super::server::answering(&self.plan, number).is_none_or(|takes| takes + Duration::from_secs(2) > sent.ttl);
         let excused = match failure {
-            Failure::TimedOut => sent.ttl < Duration::from_secs(5) || sent.kind == Kind::Query && slow,
+            Failure::TimedOut => {
+                let ends = self.targets(sent).into_iter().chain(match sent.from {
+                    Party::Engine(engine) => Some(engine),
+                    Party::Server(_) => None,
+                });
+                let backlog = ends.into_iter().any(|engine| self.is_backlogged(engine));
+                sent.ttl < Duration::from_secs(5) || sent.kind == Kind::Query && slow || backlog
+            }
             // Room is not the subject here.
             Failure::Busy => true,
             Failure::ConnectionLost | Failure::Offline => false,

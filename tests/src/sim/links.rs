@@ -438,6 +438,8 @@ impl Sim {
     /// The server's end of a link is over: its client will see the end of the stream.
     pub(super) fn server_end_is_over(&mut self, link: usize) {
         let chance = self.chance.number();
+        // What came with the end is still for the application.
+        self.meet_application(link);
         let engine = self.links[link].engine;
         if self.engines[engine].attached == Some(link) {
             self.engines[engine].detached_at.get_or_insert(self.now);

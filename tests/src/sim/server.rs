@@ -282,7 +282,7 @@ impl Sim {
         }
     }
 
-    fn meet_application(&mut self, link: usize) {
+    pub(super) fn meet_application(&mut self, link: usize) {
         let Some(Far { conn, .. }) = &self.links[link].server else { return };
         let Some(cell) = conn.cell() else { return };
         if self.links[link].app.is_none() {
