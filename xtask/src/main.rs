@@ -6,6 +6,7 @@ mod coverage;
 mod features;
 mod fuzz;
 mod libtest;
+mod mutants;
 mod protocol;
 mod rules;
 mod sim;
@@ -42,6 +43,8 @@ The chores of the project:
   cargo xtask coverage [--fuzz]      list the lines of esf-proto that no test runs, or that no input of the fuzzer reaches
   cargo xtask sim [--seeds N]        run simulated worlds with faults, and check what must hold after each step
                                      (--seed S --trace, --websocket, --without FAULT, --faults, --jobs N)
+  cargo xtask miri [FILTER]          run the unit tests of the core in an interpreter that sees undefined behaviour
+  cargo xtask mutants [K/N]          change sessions and hub in small ways, or in part K of N of them, and name what no test notices
   cargo xtask msrv                   check the library crates with the oldest Rust that they promise
   cargo xtask no-std                 check the protocol core for a target that has no std
   cargo xtask trees                  check that no adapter depends on a runtime that is not its own
@@ -78,6 +81,8 @@ fn main() -> ExitCode {
         ["soak", words @ ..] => Workspace::load().and_then(|workspace| bench::soak(&workspace, words)),
         ["bench", words @ ..] => Workspace::load().and_then(|workspace| bench::run(&workspace, words)),
         ["sim", words @ ..] => Workspace::load().and_then(|workspace| sim::run(&workspace, words)),
+        ["miri", words @ ..] => Workspace::load().and_then(|workspace| toolchains::miri(&workspace, words)),
+        ["mutants", words @ ..] => Workspace::load().and_then(|workspace| mutants::run(&workspace, words)),
         ["msrv"] => Workspace::load().and_then(|workspace| toolchains::msrv(&workspace)),
         ["no-std"] => Workspace::load().and_then(|workspace| toolchains::no_std(&workspace)),
         ["trees"] => Workspace::load().and_then(|workspace| trees::check(&workspace)),

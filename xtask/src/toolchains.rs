@@ -9,6 +9,8 @@ use crate::{End, Problem};
 const WITHOUT_STD: &[&str] = &["esf-proto"];
 /// A target that has core and alloc and nothing else. One with 64-bit atomics, which the counters of the core need.
 const BARE_TARGET: &str = "aarch64-unknown-none";
+/// The toolchain that has miri.
+const NIGHTLY: &str = "nightly";
 
 /// Checks each crate that states a `rust-version` with exactly that version.
 pub(crate) fn msrv(workspace: &Workspace) -> Result<End, Problem> {
@@ -48,6 +50,48 @@ pub(crate) fn msrv(workspace: &Workspace) -> Result<End, Problem> {
         }
     }
     Ok(End::Done)
+}
+
+/// Runs the unit tests of the core in an interpreter that sees undefined behaviour, of the crates that it uses too.
+/// A few that count too far for an interpreter are ignored there, by name.
+pub(crate) fn miri(workspace: &Workspace, words: &[&str]) -> Result<End, Problem> {
+    let has = ["run", NIGHTLY, "cargo", "miri", "--version"];
+    if !quietly(Command::new("rustup").args(has))
+        && !shown(Command::new("rustup").args([
+            "toolchain",
+            "install",
+            NIGHTLY,
+            "--profile",
+            "minimal",
+            "-c",
+            "miri,rust-src",
+        ]))
+    {
+        return Ok(End::Skipped(format!(
+            "miri cannot be had here: `rustup toolchain install {NIGHTLY} -c miri,rust-src`"
+        )));
+    }
+    let mut test = Command::new("rustup");
+    test.args([
+        "run",
+        NIGHTLY,
+        "cargo",
+        "miri",
+        "test",
+        "--locked",
+        "--target-dir",
+        "target/miri",
+        "-p",
+        "esf-proto",
+        "--lib",
+    ])
+    .arg("--")
+    .args(words)
+    // Property tests read their seeds from files, and run once.
+    .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+    .env("PROPTEST_CASES", "1")
+    .current_dir(&workspace.root);
+    Ok(if shown(&mut test) { End::Done } else { End::Failed })
 }
 
 /// Checks the crates that promise to work without std for a target that has none.

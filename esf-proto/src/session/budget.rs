@@ -121,11 +121,14 @@ impl Budget {
         if held <= lent {
             return true;
         }
-        // More than is needed, if it is there and may be used: at first nothing, then as much again, then a step.
+        // More than is needed, if it may be used: at first nothing, then as much again, then a step. It is no more than
+        // `held`, which the parent has to have free in any case.
         let wanted = held.saturating_add(lent.min(parent.step())).min(self.limit).max(held);
-        let more = [wanted - lent, held - lent].into_iter().find(|more| parent.lend(held, *more));
-        self.lent.fetch_add(more.unwrap_or(0), Relaxed);
-        more.is_some()
+        let granted = parent.lend(held, wanted - lent);
+        if granted {
+            self.lent.fetch_add(wanted - lent, Relaxed);
+        }
+        granted
     }
 
     fn borrow_by_force(&self, held: usize) {

@@ -51,6 +51,17 @@ fn a_session_that_is_told_late_does_not_lower_the_attempt() {
 }
 
 #[test]
+fn an_attempt_that_is_noted_raises_what_is_known_and_never_lowers_it() {
+    let mut memory = Memory::default();
+    remember(&mut memory, 0, 1, left(3, false, 0));
+    memory.note_attempt(&engine(1), 7);
+    memory.note_attempt(&engine(1), 5);
+    memory.note_attempt(&engine(2), 5);
+    assert_eq!((memory.attempt(&engine(1)), memory.attempt(&engine(2))), (Some(7), None));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "counts too far for an interpreter")]
 fn of_too_many_engines_the_oldest_goes() {
     let mut memory = Memory::default();
     for instance in 0..=LIMIT as u64 {
@@ -61,6 +72,7 @@ fn of_too_many_engines_the_oldest_goes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "counts too far for an interpreter")]
 fn the_ids_of_all_are_bounded_together() {
     let mut memory = Memory::default();
     for instance in 0..=IDS as u64 / 1024 {

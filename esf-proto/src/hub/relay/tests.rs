@@ -89,6 +89,8 @@ fn what_cannot_be_asked_fails_at_once() {
     let told = town.failures(&other);
     use Failure::{NotAllowed, Offline, TimedOut};
     assert_eq!(told, [(1, Offline), (2, TimedOut), (3, NotAllowed), (4, TimedOut), (5, NotAllowed)]);
+    let counters = &town.counters;
+    assert_eq!((counters.offline.get(), counters.expired.get(), counters.not_allowed.get()), (1, 2, 2));
 }
 
 #[test]

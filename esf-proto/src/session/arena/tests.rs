@@ -44,6 +44,7 @@ fn encodes_as_the_frame_does() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "counts too far for an interpreter")]
 fn a_chunk_of_which_nothing_is_kept_is_the_next_one() {
     let mut arena = Arena::default();
     let frame = frame(100, 7);

@@ -19,6 +19,7 @@ fn small_frames_of_others_are_copied_and_large_ones_shared() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "counts too far for an interpreter")]
 fn an_empty_queue_uses_its_memory_from_the_start_and_gives_it_back_at_rest() {
     let mut queue = FrameQueue::default();
     for at in 0..10_000 {
@@ -35,6 +36,7 @@ fn an_empty_queue_uses_its_memory_from_the_start_and_gives_it_back_at_rest() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "counts too far for an interpreter")]
 fn a_queue_that_is_never_empty_does_not_grow() {
     let mut queue = FrameQueue::default();
     queue.push(FrameBytes::Slice(&[0; 100]), 0);

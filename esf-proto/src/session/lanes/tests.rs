@@ -41,7 +41,9 @@ fn only_what_is_due_expires() {
     lanes.expire(at(5), |_, queued| gone.push(queued.frame));
     assert_eq!(gone, ["a"]);
     assert_eq!(lanes.first_deadline(), Some(at(9)));
-    assert_eq!(texts(&mut lanes, true), ["b", "c"]);
+    lanes.expire(at(20), |_, queued| gone.push(queued.frame));
+    assert_eq!(gone, ["a", "b"], "also long after its time");
+    assert_eq!(texts(&mut lanes, true), ["c"]);
     assert_eq!(lanes.message_bytes(), 0);
 }
 
@@ -52,6 +54,17 @@ fn volatile_is_refused_while_a_message_waits_or_its_lane_is_full() {
     assert!(lanes.refuses_volatile(VOLATILE_LIMIT + 1));
     lanes.push(Lane::Message, frame("m"));
     assert!(lanes.refuses_volatile(10));
+}
+
+#[test]
+fn what_left_the_volatile_lane_makes_room_in_it() {
+    let mut lanes = Lanes::default();
+    for _ in 0..3 {
+        assert!(!lanes.refuses_volatile(VOLATILE_LIMIT));
+        lanes.push(Lane::Volatile, frame("v"));
+        assert!(lanes.refuses_volatile(VOLATILE_LIMIT));
+        assert_eq!(texts(&mut lanes, true), ["v"]);
+    }
 }
 
 #[test]

@@ -295,3 +295,70 @@ fn a_blob_of_the_server_runs_once_like_one_of_anybody() {
     receiving.on_offer(NOW, of_server(1));
     assert_eq!(answers(&mut receiving), [(1, Err(Failure::ConnectionLost))], "a later one ran");
 }
+
+#[test]
+fn a_whole_blob_may_be_as_large_as_the_limit_and_no_larger() {
+    let (mut receiving, blob) = taken(None, TakeBlob::Whole);
+    assert_eq!(receiving.on_fragment(NOW, STREAM, 0, &content(8), 8), Piece::Taken);
+    assert_eq!((answers(&mut receiving), events(&mut receiving)), (vec![], vec![]));
+    assert!(receiving.held_bytes() >= 8);
+    assert_eq!(receiving.on_fragment(NOW, STREAM, 8, &content(2), 8), Piece::Taken);
+    assert_eq!(answers(&mut receiving), [(1, Err(Failure::TooLarge))]);
+    assert_eq!(events(&mut receiving), [BlobEvent::Ended { blob, failure: Failure::TooLarge }]);
+    assert_eq!(receiving.held_bytes(), 0);
+}
+
+#[test]
+fn whoever_asks_whether_something_happened_hears_of_offers_and_of_all_that_follows() {
+    let mut receiving = Receiving::default();
+    assert!(!receiving.has_event());
+    receiving.on_offer(NOW, offer(1, STREAM, None));
+    assert!(receiving.has_event());
+    let [BlobEvent::Offered(offered)] = &events(&mut receiving)[..] else { panic!("an offer") };
+    assert!(!receiving.has_event());
+    receiving.accept(NOW, offered.blob, TakeBlob::Stream, LARGEST);
+    assert_eq!(receiving.poll_credit(), Some((STREAM, 0)));
+    assert_eq!(receiving.on_fragment(NOW, STREAM, 0, &content(5), LARGEST), Piece::Taken);
+    assert!(receiving.has_event());
+    assert_eq!(events(&mut receiving), [BlobEvent::Readable { blob: offered.blob }]);
+    assert!(!receiving.has_event());
+}
+
+#[test]
+fn the_end_of_a_stream_is_told_to_whoever_has_read_all_and_else_found_by_reading_on() {
+    let (mut receiving, blob) = taken(None, TakeBlob::Stream);
+    assert_eq!(receiving.on_fragment(NOW, STREAM, 0, &content(5), LARGEST), Piece::Taken);
+    assert_eq!(events(&mut receiving), [BlobEvent::Readable { blob }]);
+    receiving.on_end(&source("ann"), STREAM, 5);
+    assert_eq!(events(&mut receiving), [], "there is something to read");
+    let (mut receiving, blob) = taken(None, TakeBlob::Stream);
+    assert_eq!(receiving.on_fragment(NOW, STREAM, 0, &content(5), LARGEST), Piece::Taken);
+    assert_eq!(events(&mut receiving), [BlobEvent::Readable { blob }]);
+    assert!(matches!(receiving.read(NOW, blob), BlobRead::Data(_)));
+    receiving.on_end(&source("ann"), STREAM, 5);
+    assert_eq!(events(&mut receiving), [BlobEvent::Readable { blob }]);
+    assert_eq!(receiving.read(NOW, blob), BlobRead::End);
+}
+
+#[test]
+fn several_that_ended_are_answered_as_before() {
+    let mut receiving = Receiving::default();
+    for id in [1, 2] {
+        receiving.on_offer(NOW, offer(id, STREAM + id, None));
+        let [BlobEvent::Offered(offered)] = &events(&mut receiving)[..] else { panic!("an offer") };
+        receiving.finish(offered.blob, Err(Failure::Rejected));
+        assert_eq!(answers(&mut receiving), [(id, Err(Failure::Rejected))]);
+    }
+    for id in [1, 2] {
+        receiving.on_offer(NOW, Offer { again: true, ..offer(id, STREAM + id, None) });
+        assert_eq!(answers(&mut receiving), [(id, Err(Failure::Rejected))]);
+    }
+}
+
+#[test]
+fn no_blob_of_the_next_engine_has_the_name_of_one_before() {
+    let (mut receiving, before) = taken(None, TakeBlob::Whole);
+    receiving.clear();
+    receiving.on_offer(NOW, offer(1, STREAM, None));
+    assert!(matches!(&events(&mut receiving)[..], [BlobEvent::Offered(offered)] if offered.blob != before));
+}
