@@ -47,10 +47,10 @@ pub trait Endpoint {
 
     /// The same for a few frames at a time, whose bytes are there while `feed` runs; says how many bytes they had, 0
     /// when there was none. One lock for all of them is what an endpoint may gain here.
-    fn transmit(&mut self, now: Instant, mut feed: impl FnMut(FrameBytes<'_>)) -> usize {
+    fn transmit(&mut self, now: Instant, mut feed: impl FnMut(&FrameBytes<'_>)) -> usize {
         let Some(frame) = self.poll_transmit(now) else { return 0 };
         let len = frame.len();
-        feed(FrameBytes::Shared(frame));
+        feed(&FrameBytes::Shared(frame));
         len
     }
 

@@ -296,14 +296,14 @@ impl<T: Read + Write, E: Endpoint> Link<T, E> {
 
 impl Batch {
     /// Adds a frame, after it has fed what would be too large with it.
-    fn add<T: Read + Write>(&mut self, frame: FrameBytes<'_>, socket: &mut Socket<T>) -> Result<(), SocketError> {
+    fn add<T: Read + Write>(&mut self, frame: &FrameBytes<'_>, socket: &mut Socket<T>) -> Result<(), SocketError> {
         if self.0.len() + frame.len() > LARGEST_BATCH {
             self.feed(socket)?;
         }
         if self.0.is_empty() && frame.len() > LARGEST_BATCH {
             return socket.feed_frame(frame);
         }
-        self.0.extend_from_slice(&frame);
+        self.0.extend_from_slice(frame);
         Ok(())
     }
 
@@ -311,7 +311,7 @@ impl Batch {
         if self.0.is_empty() {
             return Ok(());
         }
-        let fed = socket.feed_frame(FrameBytes::Slice(&self.0));
+        let fed = socket.feed_frame(&FrameBytes::Slice(&self.0));
         self.0.clear();
         fed
     }

@@ -146,7 +146,7 @@ impl<T: Read + Write> Socket<T> {
     /// # Errors
     /// [`SocketError::Ended`] when the stream broke.
     pub fn feed(&mut self, message: Bytes) -> Result<(), SocketError> {
-        self.feed_frame(FrameBytes::Shared(message))
+        self.feed_frame(&FrameBytes::Shared(message))
     }
 
     /// The same with bytes that need not live on. At a server, which masks nothing, they are copied once: to where they
@@ -154,22 +154,22 @@ impl<T: Read + Write> Socket<T> {
     ///
     /// # Errors
     /// As [`Self::feed`].
-    pub fn feed_frame(&mut self, message: FrameBytes<'_>) -> Result<(), SocketError> {
+    pub fn feed_frame(&mut self, message: &FrameBytes<'_>) -> Result<(), SocketError> {
         if self.role == Role::Client {
-            return self.write(Message::Binary(message.into_bytes()));
+            return self.write(Message::Binary(message.clone().into_bytes()));
         }
         self.unflushed = true;
         // A head that says: binary, whole, not masked (RFC 6455, 5.2).
         let len = message.len();
         match (u8::try_from(len), u16::try_from(len)) {
-            (Ok(len @ 0..126), _) => self.stream.put([BINARY, len], &message),
+            (Ok(len @ 0..126), _) => self.stream.put([BINARY, len], message),
             (_, Ok(len)) => {
                 let [high, low] = len.to_be_bytes();
-                self.stream.put([BINARY, 126, high, low], &message);
+                self.stream.put([BINARY, 126, high, low], message);
             }
             _ => {
                 self.stream.put([BINARY, 127], &(len as u64).to_be_bytes());
-                self.stream.put([], &message);
+                self.stream.put([], message);
             }
         }
         self.flush_if_much()

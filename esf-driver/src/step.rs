@@ -61,7 +61,7 @@ impl Drain {
         now: Instant,
         can_write: bool,
         endpoint: &mut impl Endpoint,
-        feed: &mut impl FnMut(FrameBytes<'_>),
+        feed: &mut impl FnMut(&FrameBytes<'_>),
     ) -> Step {
         // Asked for every frame, so not looked at for every frame.
         if self.steps == 0 && endpoint.poll_timeout().is_some_and(|at| at <= now) {

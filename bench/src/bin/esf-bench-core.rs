@@ -99,7 +99,7 @@ impl User {
     /// A turn of both ends, as the link loop drives them: all outputs are drained, then the timers are looked at.
     fn exchange(&mut self, now: Instant, wire: &mut Wire) {
         self.hand_over(now, wire);
-        while self.conn.transmit(now, |frame| wire.put(&frame)) > 0 {}
+        while self.conn.transmit(now, |frame| wire.put(frame)) > 0 {}
         for message in wire.messages().drain(..) {
             self.session.handle_message(now, self.link, message);
         }
@@ -270,7 +270,7 @@ impl Fed {
                 *taken += frame.len() as u32;
             }
         };
-        while self.conn.transmit(now, |frame| count(&frame)) > 0 {}
+        while self.conn.transmit(now, |frame| count(frame)) > 0 {}
         if self.received / 32 != before / 32 {
             let mut count = BytesMut::new();
             let frame = Frame::Count { received: self.received, taken: self.taken };

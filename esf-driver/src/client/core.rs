@@ -168,7 +168,7 @@ impl Shared {
         now: Instant,
         link: LinkId,
         most: usize,
-        mut feed: impl FnMut(FrameBytes<'_>),
+        mut feed: impl FnMut(&FrameBytes<'_>),
     ) -> usize {
         let mut core = self.lock();
         let (mut frames, mut bytes) = (0, 0);
@@ -178,7 +178,7 @@ impl Shared {
                 if of == link {
                     frames += 1;
                     bytes += frame.len();
-                    feed(frame);
+                    feed(&frame);
                 }
             });
             if sent.is_none() {

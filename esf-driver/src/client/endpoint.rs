@@ -78,11 +78,11 @@ impl Endpoint for ClientEndpoint {
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let mut next = None;
-        self.shared.transmit(now, self.link, 1, |frame| next = Some(frame.into_bytes()));
+        self.shared.transmit(now, self.link, 1, |frame| next = Some(frame.clone().into_bytes()));
         next
     }
 
-    fn transmit(&mut self, now: Instant, feed: impl FnMut(FrameBytes<'_>)) -> usize {
+    fn transmit(&mut self, now: Instant, feed: impl FnMut(&FrameBytes<'_>)) -> usize {
         self.shared.transmit(now, self.link, BATCH_FRAMES, feed)
     }
 

@@ -14,7 +14,7 @@ use esf_proto::{
     },
     session::frames::FrameBytes,
     time::Instant,
-    wire::Frames,
+    wire::{Frames, FramesOf},
 };
 
 use super::{Cell, Node, ServerEvent, Stage, cell::LinkWaker, lock};
@@ -156,8 +156,7 @@ impl Conn {
         if let Some(Held { cell, generation }) = held {
             // One lock for all frames that came together.
             let max_frame = link.max_frame();
-            let frames = messages.flat_map(|message| Frames::new(message, max_frame));
-            let frames = frames.filter_map(|frame| link.handle_frame(now, frame));
+            let frames = FramesOf::new(messages, max_frame).filter_map(|frame| link.handle_frame(now, frame));
             let close = cell.handle_frames(node, now, *generation, frames);
             if let Some(reason) = close {
                 link.close(reason);
@@ -315,11 +314,11 @@ impl Conn {
 
     /// Hands out a few frames, of `most` at most, and does what else the session has for its link; says how many bytes
     /// there were.
-    fn hand_out(&mut self, now: Instant, most: usize, mut feed: impl FnMut(FrameBytes<'_>)) -> usize {
+    fn hand_out(&mut self, now: Instant, most: usize, mut feed: impl FnMut(&FrameBytes<'_>)) -> usize {
         // A link's own frames go first: the welcome stands before the session's frames.
         if let Some(frame) = self.link.poll_transmit() {
             let len = frame.len();
-            feed(FrameBytes::Shared(frame));
+            feed(&FrameBytes::Shared(frame));
             return len;
         }
         // What came since wakes the link.
@@ -342,7 +341,7 @@ impl Conn {
                 if let Some(fragment) = session.poll_fragment(generation, outbox) {
                     *bulk = false;
                     bytes = fragment.len();
-                    feed(FrameBytes::Shared(fragment));
+                    feed(&FrameBytes::Shared(fragment));
                 }
             }
             *bulk_waits = session.has_fragment(generation, outbox);
@@ -361,7 +360,7 @@ impl Conn {
         }
         self.link.poll_transmit().map_or(0, |frame| {
             let len = frame.len();
-            feed(FrameBytes::Shared(frame));
+            feed(&FrameBytes::Shared(frame));
             len
         })
     }
@@ -456,11 +455,11 @@ impl Endpoint for Conn {
 
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
         let mut next = None;
-        self.hand_out(now, 1, |frame| next = Some(frame.into_bytes()));
+        self.hand_out(now, 1, |frame| next = Some(frame.clone().into_bytes()));
         next
     }
 
-    fn transmit(&mut self, now: Instant, feed: impl FnMut(FrameBytes<'_>)) -> usize {
+    fn transmit(&mut self, now: Instant, feed: impl FnMut(&FrameBytes<'_>)) -> usize {
         self.hand_out(now, BATCH_FRAMES, feed)
     }
 

@@ -147,7 +147,7 @@ impl Endpoint for ServerEndpoint {
         self.conn.poll_transmit(now)
     }
 
-    fn transmit(&mut self, now: Instant, feed: impl FnMut(FrameBytes<'_>)) -> usize {
+    fn transmit(&mut self, now: Instant, feed: impl FnMut(&FrameBytes<'_>)) -> usize {
         self.conn.transmit(now, feed)
     }
 

@@ -494,7 +494,7 @@ impl Session {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
         let mut next = None;
-        self.transmit_with(now, generation, outbox, |frame| next = Some(frame.into_bytes()));
+        self.transmit_with(now, generation, outbox, |frame| next = Some(frame.clone().into_bytes()));
         next
     }
 
@@ -505,7 +505,7 @@ impl Session {
         now: Instant,
         generation: Generation,
         outbox: &mut Outbox,
-        send: impl FnOnce(FrameBytes<'_>) -> R,
+        send: impl FnOnce(&FrameBytes<'_>) -> R,
     ) -> Option<R> {
         let (mut send, mut sent) = (Some(send), None);
         self.transmit_while(now, generation, outbox, |frame| {
@@ -521,7 +521,7 @@ impl Session {
         now: Instant,
         generation: Generation,
         outbox: &mut Outbox,
-        mut send: impl FnMut(FrameBytes<'_>) -> bool,
+        mut send: impl FnMut(&FrameBytes<'_>) -> bool,
     ) {
         let now = self.clock(now);
         if !self.is_held_by(generation) {
@@ -529,17 +529,17 @@ impl Session {
         }
         outbox.link_streams(now, generation);
         while let Some(frame) = self.control.pop(&mut self.hop) {
-            if !send(frame) {
+            if !send(&frame) {
                 return;
             }
         }
         while let Some(frame) = self.hop.next_replay() {
-            if !send(frame) {
+            if !send(&frame) {
                 return;
             }
         }
         while let Some(frame) = outbox.next_credit(now).or_else(|| self.next_own_credit()) {
-            if !send(FrameBytes::Shared(frame)) {
+            if !send(&FrameBytes::Shared(frame)) {
                 return;
             }
         }
@@ -551,7 +551,8 @@ impl Session {
                 } else {
                     self.hop.hand_out(frame.clone(), waiting.cost, lane == Lane::Message);
                 }
-                send(frame)
+                // By reference: a handle that was just written would be waited for if it were moved.
+                send(&frame)
             });
             if more != Some(true) {
                 return;

@@ -44,7 +44,7 @@ pub use kind::{Direction, Kind, KindRow};
 pub use login::{Credential, Login, LoginResult, MAX_TICKET, Resume, Welcome};
 pub use raw::RawFrame;
 pub use requests::Method;
-pub use split::{Frames, Splitter};
+pub use split::{Frames, FramesOf, Splitter};
 pub(crate) use stamp::Stamp;
 
 /// The version that a login names (ESF-102).

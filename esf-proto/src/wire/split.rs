@@ -64,6 +64,42 @@ impl fmt::Debug for Frames {
     }
 }
 
+/// The frames of messages that came together. Most are one frame each, which is not taken out of its message first.
+#[derive(Debug)]
+pub struct FramesOf<I> {
+    messages: I,
+    of_one: Option<Frames>,
+    max_frame: usize,
+}
+
+impl<I: Iterator<Item = Bytes>> FramesOf<I> {
+    /// Over `messages`, in which a frame has at most `max_frame` bytes.
+    pub const fn new(messages: I, max_frame: usize) -> Self {
+        Self { messages, of_one: None, max_frame }
+    }
+}
+
+impl<I: Iterator<Item = Bytes>> Iterator for FramesOf<I> {
+    type Item = Result<RawFrame, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(frames) = &mut self.of_one {
+                if let Some(frame) = frames.next() {
+                    return Some(frame);
+                }
+                self.of_one = None;
+            }
+            let message = self.messages.next()?;
+            if whole_frame(&message, self.max_frame).is_ok_and(|len| len == Some(message.len())) {
+                return Some(RawFrame::parse(message));
+            }
+            self.of_one = Some(Frames::new(message, self.max_frame));
+        }
+    }
+}
+
 /// Cuts a byte stream that carries frames one after the other (ESF-019).
 ///
 /// Holds at most the beginning of one frame besides what was pushed and not pulled yet. After an error nothing in the

@@ -172,7 +172,7 @@ impl End {
         }
         for _ in 0..MOST {
             let fed = out.len();
-            let mut feed = |frame: FrameBytes<'_>| out.push(frame.into_bytes());
+            let mut feed = |frame: &FrameBytes<'_>| out.push(frame.clone().into_bytes());
             match self.drain.next(local, line.can_write(now), endpoint, &mut feed) {
                 Step::Transmit(_) => {
                     turn.moved = true;
