@@ -216,7 +216,10 @@ impl Sim {
                     let of = &self.engines[**engine];
                     let kicked = self.kicked_until[PLACES[of.place].user] >= since;
                     let stays = !kicked && !self.is_contested(**engine, since);
-                    of.online && stays && of.started < sent.at && of.trouble.none(since, until)
+                    // Another device may have been gone when it came, and has nothing to answer.
+                    let has_it = sent.runs.is_empty() || sent.runs.contains(&Party::Engine(**engine));
+                    let knows = of.started < sent.at && of.fresh.iter().all(|fresh| *fresh < sent.at);
+                    of.online && stays && has_it && knows && of.trouble.none(since, until)
                 };
                 // A question goes to one device, whichever logged on last.
                 let there = targets.iter().filter(|engine| {

@@ -282,10 +282,10 @@ impl Sim {
         }
     }
 
+    /// The application looks at the session of a link; it goes on doing so when the link has let the session go.
     pub(super) fn meet_application(&mut self, link: usize) {
         let Some(Far { conn, .. }) = &self.links[link].server else { return };
-        let Some(cell) = conn.cell() else { return };
-        if self.links[link].app.is_none() {
+        if let Some(cell) = conn.cell().filter(|_| self.links[link].app.is_none()) {
             let known = self.server.apps.iter().rposition(|app| Arc::ptr_eq(&app.cell, cell));
             let app = known.unwrap_or_else(|| {
                 let (cell, life) = (cell.clone(), self.server.life);
