@@ -638,7 +638,7 @@ pub(super) fn an_old_link_that_goes_on_after_a_takeover(runtime: &dyn Runtime) {
 // Row 16.
 
 pub(super) fn who_stops_reading(runtime: &dyn Runtime) {
-    let settings = json!({ "overflow_ms": 300, "resume_window_ms": 100, "max_frame": 33554432 });
+    let settings = json!({ "overflow_ms": 2000, "resume_window_ms": 100, "max_frame": 33554432 });
     let victims = Victims::with(runtime, settings);
     let deaf = mallory(&victims);
     // More than the kernel takes for a connection whose other end does not read.
