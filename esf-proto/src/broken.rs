@@ -61,6 +61,11 @@ faults! {
     CreditIgnored,
     /// A client tells an outcome twice.
     OutcomeTwice,
+    // Written by people who had not read the tests.
+    /// What the server's application has taken stays charged to its session.
+    InboxNotReleased,
+    /// A message to a user goes to the device alone that logged on last.
+    LastDeviceOnly,
 }
 
 std::thread_local! {

@@ -371,6 +371,7 @@ impl<H: Clone> Hub<H> {
             Address::User { .. } => match person.devices.as_slice() {
                 [] => None,
                 [one] => Some(one),
+                [.., last] if broken!(LastDeviceOnly) => Some(last),
                 many => return Targets::Many(many.iter().collect()),
             },
             Address::Device { device, .. } => person.devices.iter().find(|login| login.device == device),
