@@ -494,28 +494,15 @@ impl Session {
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
         let mut next = None;
-        self.transmit_with(now, generation, outbox, |frame| next = Some(frame.clone().into_bytes()));
+        self.transmit_while(now, generation, outbox, |frame| {
+            next = Some(frame.clone().into_bytes());
+            false
+        });
         next
     }
 
-    /// [`Session::poll_transmit`] without a copy of a small frame that lives longer than the call: its bytes are there
-    /// while `send` runs.
-    pub fn transmit_with<R>(
-        &mut self,
-        now: Instant,
-        generation: Generation,
-        outbox: &mut Outbox,
-        send: impl FnOnce(&FrameBytes<'_>) -> R,
-    ) -> Option<R> {
-        let (mut send, mut sent) = (Some(send), None);
-        self.transmit_while(now, generation, outbox, |frame| {
-            sent = send.take().map(|send| send(frame));
-            false
-        });
-        sent
-    }
-
-    /// [`Session::transmit_with`] for one frame after the other, until there is none or `send` says that it is enough.
+    /// The next frames, one after the other, until there is none or `send` says that it is enough. A small frame is not
+    /// copied for it: its bytes are there while `send` runs.
     pub fn transmit_while(
         &mut self,
         now: Instant,
