@@ -3,7 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use esf_proto::{
     close::CloseReason,
-    wire::{Flags, Frame, HEADER_LEN, Header},
+    ids::InstanceId,
+    login::{Mode, ResumeSecret, Rights},
+    wire::{Flags, Frame, HEADER_LEN, Header, LoginResult, Welcome},
 };
 
 /// The bytes of a frame.
@@ -22,6 +24,28 @@ pub fn bytes_of(frame: &Frame<'_>) -> Bytes {
 #[must_use]
 pub fn flagged(frame: &Frame<'_>, flags: Flags) -> Bytes {
     frame.to_bytes(Header::flags(flags)).expect("a frame")
+}
+
+/// A welcome with the limits that a server has by default.
+#[must_use]
+pub fn welcome(mode: Mode) -> Frame<'static> {
+    Frame::LoginResult(LoginResult::Succeed(Welcome {
+        mode,
+        secret: ResumeSecret([3; 16]),
+        received: 0,
+        login_number: 1,
+        server_instance: InstanceId(900),
+        rights: Rights::NONE,
+        max_frame: 1 << 20,
+        window: 256 << 10,
+        resume_window_ms: 60_000,
+        heartbeat_limit_ms: 30_000,
+        max_blob: 0,
+        max_user_id: 64,
+        server_time_ms: 0,
+        product: "",
+        ticket: b"",
+    }))
 }
 
 /// A frame of any kind with any payload.

@@ -176,9 +176,8 @@ impl Gate {
     }
 }
 
-#[test]
-fn the_order_of_messages_to_the_server_holds_across_links() {
-    let runtime = Virtual::new();
+/// A handler that notes the type of each message that got past the gate.
+fn gated() -> (Gate, Arc<Mutex<Vec<u32>>>, Handlers) {
     let (gate, seen) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
     let (held, log) = (gate.clone(), seen.clone());
     let handler = Handlers::new().information(move |_: Context, info_type: u32, _: Bytes| {
@@ -188,6 +187,13 @@ fn the_order_of_messages_to_the_server_holds_across_links() {
             log.lock().unwrap().push(info_type);
         }
     });
+    (gate, seen, handler)
+}
+
+#[test]
+fn the_order_of_messages_to_the_server_holds_across_links() {
+    let runtime = Virtual::new();
+    let (gate, seen, handler) = gated();
     let server = ServerBuilder::new(runtime.clone()).open().handler(handler).start().unwrap();
     let config = ClientConfig::new(UserId::parse("alice", 64).unwrap());
     let (builder, lines) = on_lines(&runtime, &server, config);
@@ -218,41 +224,25 @@ fn the_order_of_messages_to_the_server_holds_across_links() {
 #[test]
 fn what_a_busy_application_leaves_waits_without_waking_anybody() {
     let runtime = Virtual::new();
-    let (gate, seen) = (Gate::default(), Arc::new(AtomicU64::new(0)));
-    let (held, count) = (gate.clone(), seen.clone());
-    let handler = Handlers::new().information(move |_: Context, _: u32, _: Bytes| {
-        let (gate, count) = (held.clone(), count.clone());
-        async move {
-            gate.pass().await;
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    });
+    let (gate, seen, handler) = gated();
     let server = ServerBuilder::new(runtime.clone()).open().handler(handler).start().unwrap();
     let alice = connect(&runtime, &server, "alice");
     let (mut sent, body) = (0, vec![0; 8 * 1024]);
     for _ in 0..6 {
-        sent += (0..8).filter(|_| alice.send(To::Server, 1, body.clone()).is_ok()).count() as u64;
+        sent += (0..8).filter(|_| alice.send(To::Server, 1, body.clone()).is_ok()).count();
         // Panics if a task wakes itself for ever.
         runtime.run();
     }
     assert!(sent * 8 > 256, "more than waits for handlers: {sent}");
     gate.open();
     runtime.run();
-    assert_eq!(seen.load(Ordering::Relaxed), sent);
+    assert_eq!(seen.lock().unwrap().len(), sent);
 }
 
 #[test]
 fn the_order_of_messages_to_the_server_holds_across_sessions() {
     let runtime = Virtual::new();
-    let (gate, seen) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
-    let (held, log) = (gate.clone(), seen.clone());
-    let handler = Handlers::new().information(move |_: Context, info_type: u32, _: Bytes| {
-        let (gate, log) = (held.clone(), log.clone());
-        async move {
-            gate.pass().await;
-            log.lock().unwrap().push(info_type);
-        }
-    });
+    let (gate, seen, handler) = gated();
     let server = ServerBuilder::new(runtime.clone()).open();
     let server = server.configure(|config| config.resume_window = Duration::from_millis(1));
     let server = server.handler(handler).start().unwrap();

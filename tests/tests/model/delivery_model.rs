@@ -8,6 +8,8 @@ use esf_proto::failure::Failure;
 use proptest::{prelude::*, sample::select};
 use proptest_state_machine::ReferenceStateMachine;
 
+use super::{Kind, able};
+
 /// How long a session waits for its client. It ends between two tenths of a second; everything else happens on one, and
 /// what a client does because it can connect again happens within 40 ms.
 pub(crate) const WINDOW: u64 = 10_050;
@@ -403,9 +405,6 @@ impl Model {
     }
 }
 
-/// Something that happens to one of them.
-type Kind = fn(usize) -> Happens;
-
 impl ReferenceStateMachine for Model {
     type State = Self;
     type Transition = Happens;
@@ -427,7 +426,7 @@ impl ReferenceStateMachine for Model {
         if state.now < NO_LONGER - 12_000 {
             weighted.push((5, select(vec![1_000, 4_000, 11_000]).prop_map(Happens::Pass).boxed()));
         }
-        let kinds: [(u32, Kind); 10] = [
+        let kinds: [(u32, Kind<Happens>); 10] = [
             (3, Happens::Cut),
             (3, Happens::GiveUp),
             (3, Happens::Away),
@@ -439,12 +438,7 @@ impl ReferenceStateMachine for Model {
             (4, Happens::HoldDown),
             (4, Happens::Release),
         ];
-        for (weight, kind) in kinds {
-            let able: Vec<usize> = name().filter(|name| Self::preconditions(state, &kind(*name))).collect();
-            if !able.is_empty() {
-                weighted.push((weight, select(able).prop_map(kind).boxed()));
-            }
-        }
+        weighted.extend(able(&kinds, NAMES.len(), |happens| Self::preconditions(state, happens)));
         proptest::strategy::Union::new_weighted(weighted).boxed()
     }
 

@@ -7,6 +7,8 @@ use esf_proto::close::CloseReason;
 use proptest::{prelude::*, sample::select};
 use proptest_state_machine::ReferenceStateMachine;
 
+use super::{Kind, able};
+
 /// Where the time to resume ends is never a whole tenth of a second, when everything else happens.
 pub(crate) const WINDOW: u64 = 10_050;
 /// Everybody who can connect is connected after this time, …
@@ -330,9 +332,6 @@ impl Model {
     }
 }
 
-/// Something that happens to one of them.
-type Kind = fn(usize) -> Happens;
-
 impl ReferenceStateMachine for Model {
     type State = Self;
     type Transition = Happens;
@@ -351,7 +350,7 @@ impl ReferenceStateMachine for Model {
             (1, Just(Happens::RestartServer).boxed()),
             (3, select(vec![1_000, 4_000, 11_000]).prop_map(Happens::Pass).boxed()),
         ];
-        let kinds: [(u32, Kind); 8] = [
+        let kinds: [(u32, Kind<Happens>); 8] = [
             (3, Happens::Cut),
             (3, Happens::GiveUp),
             (6, Happens::Away),
@@ -361,13 +360,7 @@ impl ReferenceStateMachine for Model {
             (6, Happens::Back),
             (4, Happens::LogOff),
         ];
-        for (weight, kind) in kinds {
-            let able: Vec<usize> =
-                (0..state.engines.len()).filter(|who| Self::preconditions(state, &kind(*who))).collect();
-            if !able.is_empty() {
-                weighted.push((weight, select(able).prop_map(kind).boxed()));
-            }
-        }
+        weighted.extend(able(&kinds, state.engines.len(), |happens| Self::preconditions(state, happens)));
         proptest::strategy::Union::new_weighted(weighted).boxed()
     }
 

@@ -7,12 +7,14 @@ use esf_proto::{
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, InstanceId, LinkId, MessageId},
-    login::{LoginCode, Mode, ResumeSecret, Rights},
+    login::{LoginCode, Mode},
     time::Instant,
-    wire::{Address, Envelope, Flags, Frame, Header, Hop, Kind, LoginResult, Welcome},
+    wire::{Address, Envelope, Flags, Frame, Header, Hop, Kind, LoginResult},
 };
 use esf_tests::{
-    by_hand::{bytes_of, disguised, extended, extension, flagged, frame_of, lying, no_frames, with_tail, without_tail},
+    by_hand::{
+        bytes_of, disguised, extended, extension, flagged, frame_of, lying, no_frames, welcome, with_tail, without_tail,
+    },
     world::{Outcome, client_config, user},
 };
 
@@ -89,26 +91,6 @@ impl AtTheMercy {
         assert_eq!(count(&self.session), before + 1, "{what} is counted");
         assert_eq!(self.session.stats().violations, 0, "{what}");
     }
-}
-
-fn welcome(mode: Mode) -> Frame<'static> {
-    Frame::LoginResult(LoginResult::Succeed(Welcome {
-        mode,
-        secret: ResumeSecret([3; 16]),
-        received: 0,
-        login_number: 1,
-        server_instance: InstanceId(900),
-        rights: Rights::NONE,
-        max_frame: 1 << 20,
-        window: 256 << 10,
-        resume_window_ms: 60_000,
-        heartbeat_limit_ms: 30_000,
-        max_blob: 0,
-        max_user_id: 64,
-        server_time_ms: 0,
-        product: "",
-        ticket: b"",
-    }))
 }
 
 fn send(text: &str) -> Frame<'_> {

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     ids::{DeviceKind, Engine, InstanceId},
-    login::{CredentialKind, Mode, ResumeSecret, Rights},
+    login::{CredentialKind, Mode, ResumeSecret},
     wire::{Address, Credential, Envelope, Frame, Frames, Kind, Login, LoginResult, RawFrame, Resume, Welcome},
 };
-use esf_tests::by_hand::bytes_of;
+use esf_tests::by_hand::{bytes_of, welcome};
 use tungstenite::{
     Message, WebSocket,
     client::IntoClientRequest as _,
@@ -244,27 +244,6 @@ fn agree<S: std::io::Read + std::io::Write>(stream: S) -> WebSocket<S> {
 /// The same, for somebody else to use. A client says nothing before it has the answer, so nothing is read ahead.
 pub(crate) fn open_websocket(stream: &TcpStream) {
     drop(agree(stream));
-}
-
-/// A welcome with the limits that a server has by default.
-pub(crate) fn welcome(mode: Mode) -> Frame<'static> {
-    Frame::LoginResult(LoginResult::Succeed(Welcome {
-        mode,
-        secret: ResumeSecret([3; 16]),
-        received: 0,
-        login_number: 1,
-        server_instance: InstanceId(900),
-        rights: Rights::NONE,
-        max_frame: 1 << 20,
-        window: 256 << 10,
-        resume_window_ms: 60_000,
-        heartbeat_limit_ms: 30_000,
-        max_blob: 0,
-        max_user_id: 64,
-        server_time_ms: 0,
-        product: "",
-        ticket: b"",
-    }))
 }
 
 /// Takes a connection, reads its request, and answers with these bytes instead of what a WebSocket wants.

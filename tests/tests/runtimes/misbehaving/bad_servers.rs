@@ -15,14 +15,16 @@ use esf_proto::{
     login::{LoginCode, Mode},
     wire::{Address, Envelope, Flags, Frame, Kind, LoginResult},
 };
-use esf_tests::by_hand::{bytes_of, disguised, extended, extension, frame_of, no_frames, with_tail, without_tail};
+use esf_tests::by_hand::{
+    bytes_of, disguised, extended, extension, frame_of, no_frames, welcome, with_tail, without_tail,
+};
 use serde_json::{Value, json};
 
 use super::Victims;
 use crate::kit::{
     Peer, Runtime,
     inbox::{self, Inbox},
-    raw::{End, RawLink, SERVER, reply_to_request, upgraded, welcome},
+    raw::{End, RawLink, SERVER, reply_to_request, upgraded},
     spec::{Call, ClientSpec},
     until,
 };
