@@ -12,6 +12,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use crate::tasks::Tasks;
 
 mod blob;
+mod callbacks;
 mod client;
 mod connection;
 mod conversation;
@@ -26,6 +27,7 @@ mod wait;
 
 pub use self::{
     blob::{BlobFile, BlobReader, BlobSeeker, BlobSource, BlobStream, SendingBlob},
+    callbacks::Callbacks,
     client::{Client, ClientBuilder, Events, WeakClient},
     handler::{Handler, Handlers},
     server::{Authenticator, Server, ServerBuilder, ServerEvents},

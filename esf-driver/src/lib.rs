@@ -74,6 +74,7 @@ pub mod pump;
 pub mod server;
 pub mod socket;
 pub mod step;
+pub mod store;
 pub mod tasks;
 pub mod tcp;
 pub mod url;

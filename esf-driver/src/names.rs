@@ -10,4 +10,5 @@ pub use crate::{
     handler::{Handler, Handlers},
     runtime::BoxStream,
     server::{Authenticator, Server, ServerBuilder, ServerEvents},
+    store::Callbacks,
 };

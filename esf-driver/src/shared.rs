@@ -5,7 +5,7 @@ pub use esf_proto::{
     client::State,
     close::CloseReason,
     failure::Failure,
-    ids::{DeviceKind, Engine, InstanceId, MessageId, Source, To, UserId},
+    ids::{DeviceKind, Engine, GroupId, GroupIdError, InstanceId, MessageId, Source, To, UserId},
     login::{CredentialKind, LoginCode, Mode, Rights},
     server::Config as ServerConfig,
     time::UnixMillis,
@@ -23,4 +23,5 @@ pub use crate::{
     server::{
         Accepted, Decision, Lagged, LoginClaim, LoginRequest, Relogin, SHUT_DOWN_GRACE, ServerEvent, ServerStats,
     },
+    store::{self, MemoryStore, Store, StoreLimits},
 };

@@ -1,8 +1,9 @@
 //! What the core asks of whatever keeps people, groups and messages, and what it is told: values only. The core does no
 //! storage; whoever drives it carries each request to a store and hands the response back.
 //!
-//! Messages are numbered in the order in which they were asked to be kept. Beyond that requests may be carried out in any
-//! order and at the same time: whoever needs what one has done waits for its answer before asking the next.
+//! Messages are numbered in the order in which they were asked to be kept, and whoever asks for a key learns of every
+//! message that was asked to be kept before. Beyond that requests may be carried out in any order and at the same time:
+//! whoever needs what one has done waits for its answer before asking the next.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -68,7 +69,7 @@ pub enum StoreRequest {
     },
     /// Keep a message until its receiver has confirmed it. Answered, after it is durable, by [`StoreResponse::Stored`],
     /// or by [`Known`](StoreResponse::Known), [`QuotaFull`](StoreResponse::QuotaFull),
-    /// [`NoSuchUser`](StoreResponse::NoSuchUser).
+    /// [`NoSuchUser`](StoreResponse::NoSuchUser), [`KeepsNone`](StoreResponse::KeepsNone).
     Put {
         /// Its key.
         key: StoreKey,
@@ -135,6 +136,8 @@ pub enum StoreResponse {
     QuotaFull,
     /// Nobody of that name can have messages here.
     NoSuchUser,
+    /// This store keeps no messages at all.
+    KeepsNone,
     /// Whether there is such a message.
     Found(bool),
     /// Messages in the order of their numbers.
@@ -148,10 +151,10 @@ pub enum StoreResponse {
     Done,
 }
 
-/// What a store knows of a user. All of it is empty for one that it does not know.
+/// What a store knows of a user.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// Whether there is such a user.
+    /// Whether there is such a user, whom messages can be kept for.
     pub exists: bool,
     /// Their contacts, in the order of their bytes, as many as were asked for.
     pub contacts: Vec<UserId>,

@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod life;
 pub mod raw;
 pub mod sim;
+pub mod store_suite;
 pub mod wire_between;
 pub mod world;
 

@@ -4,6 +4,6 @@
 pub use crate::shared::*;
 
 pub use super::{
-    Authenticator, BlobFile, BlobReader, BlobSeeker, BlobSource, BlobStream, Client, ClientBuilder, Elapsed, Events,
-    Handler, Handlers, Listener, SendingBlob, Server, ServerBuilder, ServerEvents, Stream, WeakClient,
+    Authenticator, BlobFile, BlobReader, BlobSeeker, BlobSource, BlobStream, Callbacks, Client, ClientBuilder, Elapsed,
+    Events, Handler, Handlers, Listener, SendingBlob, Server, ServerBuilder, ServerEvents, Stream, WeakClient,
 };
