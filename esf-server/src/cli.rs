@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use esf_tokio::{DeviceKind, MAX_BLOB_NAME, UserId};
+use esf_tokio::{DeviceKind, GroupId, MAX_BLOB_NAME, UserId};
 
 use crate::{config::Given, exit, password::PasswordArgs, store::Role};
 
@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Config(Config),
     /// Add, change, remove and list the accounts of a server
     User(User),
+    /// Say who is whose contact
+    Contact(Contact),
+    /// Make groups and say who is in them
+    Group(Group),
+    /// Copy the store of a server, and look after messages that nobody takes
+    Store(StoreArgs),
     /// Print what arrives, a line for each thing, until stopped
     Listen(Listen),
     /// Send a message
@@ -132,6 +138,145 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Contact {
+    /// The directory of the server; without this that of its settings, ./esf-data if they say nothing
+    #[arg(long, env = "ESF_DATA", value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: ContactCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContactCommand {
+    /// Make two people contacts of each other, and the store if there is none
+    Add {
+        /// One of the two
+        #[arg(value_name = "NAME", value_parser = user_id)]
+        one: UserId,
+        /// The other
+        #[arg(value_name = "NAME", value_parser = user_id)]
+        other: UserId,
+    },
+    /// Make two people strangers to each other
+    Remove {
+        /// One of the two
+        #[arg(value_name = "NAME", value_parser = user_id)]
+        one: UserId,
+        /// The other
+        #[arg(value_name = "NAME", value_parser = user_id)]
+        other: UserId,
+    },
+    /// Print the contacts of somebody, a name in each line
+    List {
+        /// Whose
+        #[arg(value_parser = user_id)]
+        name: UserId,
+        /// Print JSON objects
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Group {
+    /// The directory of the server; without this that of its settings, ./esf-data if they say nothing
+    #[arg(long, env = "ESF_DATA", value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: GroupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Make a group without members, and the store if there is none
+    Create {
+        /// Its id; those that begin with ~ are for dynamic groups
+        #[arg(value_parser = lasting_group)]
+        group: GroupId,
+    },
+    /// Add members
+    Add {
+        /// Where to
+        #[arg(value_parser = lasting_group)]
+        group: GroupId,
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = user_id, required = true)]
+        names: Vec<UserId>,
+    },
+    /// Remove members
+    Remove {
+        /// Where from
+        #[arg(value_parser = lasting_group)]
+        group: GroupId,
+        /// Whom
+        #[arg(value_name = "NAME", value_parser = user_id, required = true)]
+        names: Vec<UserId>,
+    },
+    /// Print the groups, a line for each: id, tabulator, number of members; or the members of one
+    List {
+        /// Whose members
+        #[arg(value_parser = lasting_group)]
+        group: Option<GroupId>,
+        /// Print JSON objects
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a group with its members
+    Delete {
+        /// Which
+        #[arg(value_parser = lasting_group)]
+        group: GroupId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The directory of the server; without this that of its settings, ./esf-data if they say nothing
+    #[arg(long, env = "ESF_DATA", value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Copy the store as it is now into a file, while a server runs on it or not
+    Backup {
+        /// The copy, which is not there yet
+        file: PathBuf,
+    },
+    /// Look after messages that were delivered often and never confirmed
+    Dead {
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// Print the dead letters, a line for each
+    List {
+        /// Print JSON objects
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let dead letters be delivered again
+    Retry(Letters),
+    /// Remove dead letters
+    Drop(Letters),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Letters {
+    /// Which, as the list tells their numbers
+    #[arg(value_name = "NUMBER", required_unless_present = "all")]
+    pub(crate) ids: Vec<u64>,
+    /// All of them
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
 }
 
 /// Which server, and as whom.
@@ -260,6 +405,13 @@ pub(crate) struct Chat {
 /// How long a name may be is the server's to say; here only what no server takes is refused.
 pub(crate) fn user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text, u8::MAX).map_err(|error| error.to_string())
+}
+
+fn lasting_group(text: &str) -> Result<GroupId, String> {
+    match GroupId::parse(text) {
+        Ok(group) if group.is_dynamic() => Err("an id that begins with ~ is that of a dynamic group".into()),
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
 }
 
 fn blob_name(text: &str) -> Result<String, String> {

@@ -1,14 +1,12 @@
 //! `esf user`: the accounts of a server, in its data directory. A server that runs notices what is changed here.
 
-use std::path::PathBuf;
-
 use esf_tokio::UserId;
 use serde::Serialize;
 
+use super::data::directory;
 use crate::{
     accounts,
     cli::{User, UserCommand},
-    config::{Given, Sources},
     exit::{Code, Exit},
     output::{self, printable},
     password::Password,
@@ -55,15 +53,6 @@ pub(crate) fn run(args: User) -> Result<(), Exit> {
     }
 }
 
-/// The directory that was named; else that of the server which would be started here.
-fn directory(named: Option<PathBuf>) -> Result<PathBuf, Exit> {
-    if let Some(directory) = named {
-        return Ok(directory);
-    }
-    let loaded = Sources::of_process(std::env::var_os("ESF_CONFIG").map(PathBuf::from), Given::default()).load();
-    Ok(loaded.map_err(|problem| Exit::of_config(&problem))?.settings.data.path().to_owned())
-}
-
 fn hash(password: &Password) -> Result<String, Exit> {
     accounts::hash(&password.secret()?).map_err(|error| Exit::internal(error.to_string()))
 }
@@ -78,15 +67,12 @@ fn done(name: &UserId, outcome: Result<bool, Problem>) -> Result<(), Exit> {
 
 fn there_is_none(name: &UserId) -> Exit {
     let name = printable(name);
-    Exit::new(Code::NoAccount, format!("there is no account {name}; `esf user list` shows those that there are"))
+    Exit::new(Code::NotThere, format!("there is no account {name}; `esf user list` shows those that there are"))
 }
 
 fn there_is_one(name: &UserId) -> Exit {
     let name = printable(name);
-    Exit::new(
-        Code::AccountExists,
-        format!("there is an account {name} already; `esf user passwd` changes its password"),
-    )
+    Exit::new(Code::ThereAlready, format!("there is an account {name} already; `esf user passwd` changes its password"))
 }
 
 fn article(role: Role) -> &'static str {

@@ -3,7 +3,7 @@
 //! A table is a struct that is always there, and what may be absent is an `Option` in it, so that the defaults name every
 //! key. Secrets stay in files of their own, of which a setting is the path: settings are printed.
 
-use esf_tokio::{Admission, ForwardedHeader, ServerConfig, UserId};
+use esf_tokio::{Admission, ForwardedHeader, ServerConfig, StoreLimits, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::settings::Auth;
@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
+    pub(crate) store: Store,
     pub(crate) protocol: Protocol,
 }
 
@@ -40,6 +41,18 @@ impl Settings {
 
     pub(crate) fn admins(&self) -> impl Iterator<Item = UserId> {
         self.admins.iter().map(|name| name.0.clone())
+    }
+
+    /// How much the store keeps, and for how long.
+    #[cfg_attr(not(test), expect(dead_code, reason = "`esf serve` hands it to its store once its server asks one"))]
+    pub(crate) fn store_limits(&self) -> StoreLimits {
+        let mut limits = StoreLimits::default();
+        limits.max_messages = self.store.max_messages;
+        limits.max_age = self.store.max_age.0;
+        limits.max_total = self.store.max_total.0;
+        // Whoever may send a message again does so before its time is over and the session's window has passed.
+        limits.keep_keys = self.protocol.max_ttl.0 + 2 * self.protocol.resume_window.0;
+        limits
     }
 
     /// Who may connect, and how often.
@@ -104,6 +117,22 @@ impl Default for Limits {
             logins_per_address: limits.logins_per_address,
             pre_queries_per_address: limits.pre_queries_per_address,
         }
+    }
+}
+
+/// How much is stored for those who are offline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Store {
+    pub(crate) max_messages: usize,
+    pub(crate) max_age: Time,
+    pub(crate) max_total: Size,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let limits = StoreLimits::default();
+        Self { max_messages: limits.max_messages, max_age: Time(limits.max_age), max_total: Size(limits.max_total) }
     }
 }
 

@@ -4,7 +4,7 @@ use esf_tokio::{Rights, UserId};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use serde::Serialize;
 
-use super::{Problem, Store, now_ms, signed, unsigned};
+use super::{Problem, Store, mail, now_ms, relations, signed, unsigned};
 
 /// How long a change is kept for a server to notice.
 const KEEP_CHANGES_MS: u64 = 24 * 60 * 60 * 1000;
@@ -101,10 +101,15 @@ impl Store {
         })
     }
 
-    /// Removes an account; `false` if there is none.
+    /// Removes an account with its contacts, its membership in groups and the messages to it; `false` if there is none.
     pub(crate) fn remove_account(&mut self, name: &UserId) -> Result<bool, Problem> {
         self.change(name, true, |connection, _, _| {
-            connection.execute("DELETE FROM account WHERE name = ?1", [name.as_str()])
+            let removed = connection.execute("DELETE FROM account WHERE name = ?1", [name.as_str()])?;
+            if removed > 0 {
+                relations::forget(connection, name)?;
+                mail::forget(connection, name)?;
+            }
+            Ok(removed)
         })
     }
 
@@ -172,6 +177,12 @@ impl Store {
         let done = run();
         self.told(done)
     }
+}
+
+/// Whether there is an account of that name.
+pub(super) fn has_account(connection: &Connection, name: &UserId) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM account WHERE name = ?1")?;
+    Ok(statement.query_row([name.as_str()], |_| Ok(())).optional()?.is_some())
 }
 
 fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {

@@ -67,7 +67,7 @@ fn make_directory(directory: &Path) -> Result<(), Problem> {
 }
 
 /// Only for the user that the server runs as.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options

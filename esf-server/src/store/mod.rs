@@ -3,10 +3,15 @@
 //! A topic that keeps something is a file here with its statements, and a step in [`schema`] with its tables.
 
 mod accounts;
+mod backup;
 mod directory;
 mod keys;
+mod mail;
 mod problem;
+mod relations;
 mod schema;
+#[cfg_attr(not(test), expect(dead_code, reason = "`esf serve` hands it to its server once that asks a store"))]
+mod sqlite;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -20,9 +25,12 @@ use rusqlite::Connection;
 
 pub(crate) use self::{
     accounts::{Account, Change, Role},
+    backup::BackupError,
     directory::ServerLock,
     keys::TicketKey,
+    mail::DeadLetter,
     problem::{Problem, Trouble},
+    relations::Joined,
     worker::Worker,
 };
 
@@ -35,7 +43,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Store {
     connection: Connection,
     path: PathBuf,
+    file: FileId,
 }
+
+/// What tells a file from another that takes its name.
+type FileId = (u64, u64);
 
 impl Store {
     /// Opens the store of a directory, and makes both if they are not there.
@@ -59,7 +71,14 @@ impl Store {
         let mut connection = Connection::open(&path).map_err(problem)?;
         connection.busy_timeout(PATIENCE).map_err(problem)?;
         schema::prepare(&mut connection, &path)?;
-        Ok(Self { connection, path })
+        let file = file_id(&path).ok_or_else(|| Problem::new(Trouble::Gone, &path, "its file was removed"))?;
+        Ok(Self { connection, path, file })
+    }
+
+    /// Whether the file that was opened is still the one of its name: SQLite itself would go on with one that was moved or
+    /// removed.
+    fn is_there(&self) -> bool {
+        file_id(&self.path) == Some(self.file)
     }
 
     /// Looks for damage all over the file.
@@ -74,6 +93,18 @@ impl Store {
     fn told<T>(&self, result: rusqlite::Result<T>) -> Result<T, Problem> {
         result.map_err(|error| Problem::of_sqlite(&self.path, &error))
     }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Elsewhere an open file cannot be moved or removed.
+#[cfg(not(unix))]
+fn file_id(path: &Path) -> Option<FileId> {
+    path.metadata().ok().map(|_| (0, 0))
 }
 
 /// The time of day in milliseconds since the epoch.

@@ -17,6 +17,8 @@ pub(crate) enum Trouble {
     Full,
     /// It may not be written.
     ReadOnly,
+    /// It is not where it was when it was opened.
+    Gone,
     /// It is damaged, or something else than a store.
     Corrupt,
     /// A newer version of esf has made it.
@@ -36,6 +38,7 @@ impl Trouble {
             Self::Locked => "end the program that has it open, such as a backup or a shell of SQLite, and try again",
             Self::Full => "make room on that disk and try again",
             Self::ReadOnly => "let this user write the directory and the files in it, or name another by --data",
+            Self::Gone => "put it back, or start the server again",
             Self::Corrupt => "put a backup in its place, or move it away to begin with an empty one",
             Self::Newer => "use an esf of that version or later, or name another directory by --data",
             Self::Busy => "try again later",
@@ -79,6 +82,11 @@ impl Problem {
             _ => (Trouble::Other, error.to_string()),
         };
         Self::new(trouble, path, reason)
+    }
+
+    /// Whether it may be that of one request alone, so that others have a chance without it.
+    pub(super) fn is_of_one(&self) -> bool {
+        matches!(self.trouble, Trouble::Corrupt | Trouble::Other)
     }
 
     #[cfg(test)]

@@ -38,6 +38,60 @@ const STEPS: &[&str] = &[
         only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
         below INTEGER NOT NULL
     ) STRICT;",
+    // A pair of contacts is there from both sides. The names need not be those of accounts: who may log in can be somebody
+    // else's to say. `relation_change` names those whose contacts or groups have changed, for a server to notice.
+    //
+    // The sender of a message is '' for the server. `instance` is the bits of an unsigned number. Messages are numbered in
+    // the order in which they came, and so is their age. A tombstone keeps the key of one that is gone known for a while.
+    // `mail_total` is what all messages count, as every change of theirs leaves it.
+    "CREATE TABLE contact (
+        user TEXT NOT NULL,
+        contact TEXT NOT NULL,
+        PRIMARY KEY (user, contact)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE people_group (
+        id TEXT NOT NULL PRIMARY KEY,
+        made_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE member (
+        group_id TEXT NOT NULL REFERENCES people_group (id),
+        user TEXT NOT NULL,
+        PRIMARY KEY (group_id, user)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX member_by_user ON member (user, group_id);
+    CREATE TABLE relation_change (
+        version INTEGER PRIMARY KEY AUTOINCREMENT,
+        user TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE message (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        receiver TEXT NOT NULL,
+        device INTEGER,
+        sender TEXT NOT NULL,
+        instance INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        accepted_at INTEGER NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0,
+        dead INTEGER NOT NULL DEFAULT 0,
+        frame BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX message_by_key ON message (sender, instance, number);
+    CREATE INDEX message_waiting ON message (receiver, id) WHERE dead = 0;
+    CREATE INDEX message_dead ON message (id) WHERE dead = 1;
+    CREATE TABLE tombstone (
+        sender TEXT NOT NULL,
+        instance INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (sender, instance, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX tombstone_by_end ON tombstone (until);
+    CREATE TABLE mail_total (
+        only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+        bytes INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO mail_total (only, bytes) VALUES (1, 0);",
 ];
 
 /// Brings the store to today's tables and settings.

@@ -11,17 +11,17 @@ use rusqlite::Connection;
 use crate::esf::{Ended, Esf};
 
 /// A data directory of the test's own, which goes with it.
-struct Data(PathBuf);
+pub(crate) struct Data(pub(crate) PathBuf);
 
 impl Data {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("esf-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         Self(path)
     }
 
     /// One with accounts of these names, whose passwords are their names and an exclamation mark.
-    fn with(name: &str, people: &[&str]) -> Self {
+    pub(crate) fn with(name: &str, people: &[&str]) -> Self {
         let data = Self::new(name);
         for person in people {
             data.user(&format!("add {person}"), &format!("{person}!")).fine();
@@ -29,16 +29,16 @@ impl Data {
         data
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.0.join("esf.sqlite")
     }
 
     /// `esf user` on it, with this password on standard input if it is not empty.
-    fn user(&self, line: &str, password: &str) -> Ended {
+    pub(crate) fn user(&self, line: &str, password: &str) -> Ended {
         let stdin = if password.is_empty() { "" } else { "--password-stdin" };
         let mut user = Esf::start(&format!("user {line} {stdin}"), &["--data", self.path()]);
         if !password.is_empty() {

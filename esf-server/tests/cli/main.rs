@@ -10,6 +10,8 @@ mod config;
 mod page;
 mod people;
 mod reconnect;
+mod relations;
 mod serve;
+mod stored;
 mod talk;
 mod tokens;

@@ -15,7 +15,7 @@ fn the_page_names_every_command() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")
         .collect();
-    assert_eq!(commands.len(), 11, "{commands:?}");
+    assert_eq!(commands.len(), 14, "{commands:?}");
     for command in commands {
         assert!(PAGE.contains(&format!("## esf {command}\n")), "docs/CLI.md has no section for esf {command}");
     }

@@ -8,6 +8,7 @@ fn the_defaults_are_those_of_the_library() {
     Settings::default().protocol.apply(&mut config);
     assert_eq!(format!("{config:?}"), format!("{library:?}"));
     assert_eq!(Settings::default().admission(), Admission::default());
+    assert_eq!(Settings::default().store_limits(), StoreLimits::default());
 }
 
 #[test]
@@ -31,6 +32,16 @@ fn every_setting_of_the_protocol_reaches_it() {
     let times = [config.login_timeout, config.resume_window, config.liveness, config.max_ttl];
     assert_eq!(times.map(|time| time.as_secs()), [10, 11, 12, 13]);
     assert_eq!(config.relogin, esf_tokio::Relogin::IgnoreNew);
+}
+
+#[test]
+fn every_setting_of_the_store_reaches_it() {
+    let seconds = |seconds| Time(Duration::from_secs(seconds));
+    let store = Store { max_messages: 1, max_age: seconds(2), max_total: Size(3) };
+    let protocol = Protocol { max_ttl: seconds(100), resume_window: seconds(10), ..Protocol::default() };
+    let limits = Settings { store, protocol, ..Settings::default() }.store_limits();
+    assert_eq!((limits.max_messages, limits.max_age.as_secs(), limits.max_total), (1, 2, 3));
+    assert_eq!(limits.keep_keys.as_secs(), 120);
 }
 
 #[test]
