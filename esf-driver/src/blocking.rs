@@ -17,6 +17,7 @@ mod client;
 mod connection;
 mod conversation;
 mod dial;
+mod groups;
 mod handler;
 pub mod names;
 mod serve;

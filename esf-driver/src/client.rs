@@ -24,6 +24,7 @@ mod core;
 mod dial;
 mod endpoint;
 mod event;
+mod groups;
 #[cfg(feature = "async")]
 mod task;
 #[cfg(all(test, feature = "async"))]
@@ -38,7 +39,8 @@ pub use self::{
     calls::{CallError, Cursor, Device, OnlinePage, OnlineUser},
     dial::{Dial, Dialer, Dialing, Handshake},
     endpoint::ClientEndpoint,
-    event::{Event, Events},
+    event::{Event, Events, GroupChange},
+    groups::{GroupPage, Joined, Member, MemberPage, MyGroup},
 };
 
 /// A client: one user on one device, who stays logged in across connections until the client ends.

@@ -238,6 +238,9 @@ impl<I: Inbox> Dispatch<I> {
             MessageKind::EngineMessage { tag } => {
                 handler.engine_message(context, message.info_type, tag, message.body).await;
             }
+            MessageKind::Broadcast { group } => {
+                handler.broadcast(context, group, message.info_type, message.body).await;
+            }
         }
     }
 

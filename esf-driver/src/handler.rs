@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use esf_proto::{
-    ids::{MessageId, Source, To},
+    ids::{GroupId, MessageId, Source, To},
     time::UnixMillis,
 };
 
@@ -52,6 +52,18 @@ pub trait Handler: Send + Sync + 'static {
         body: Bytes,
     ) -> impl Future<Output = ()> + Send {
         let _ = (context, info_type, tag, body);
+        std::future::ready(())
+    }
+
+    /// A message to a group arrived, in order with the other messages of its source. Does nothing by default.
+    fn broadcast(
+        &self,
+        context: Context,
+        group: GroupId,
+        info_type: u32,
+        body: Bytes,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (context, group, info_type, body);
         std::future::ready(())
     }
 
@@ -107,6 +119,7 @@ impl Handler for () {
 
 type Function<T> = Box<dyn Fn(Context, u32, Bytes) -> BoxFuture<'static, T> + Send + Sync>;
 type Named = Box<dyn Fn(Context, u32, Box<str>, Bytes) -> BoxFuture<'static, ()> + Send + Sync>;
+type Grouped = Box<dyn Fn(Context, GroupId, u32, Bytes) -> BoxFuture<'static, ()> + Send + Sync>;
 type Streamed = Box<dyn Fn(Context, BlobStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A [`Handler`] made of closures.
@@ -115,6 +128,7 @@ pub struct Handlers {
     information: Option<Function<()>>,
     query: Option<Function<Result<Bytes, HandlerFailed>>>,
     engine_message: Option<Named>,
+    broadcast: Option<Grouped>,
     blob: Option<Named>,
     blob_stream: Option<Streamed>,
 }
@@ -157,6 +171,18 @@ impl Handlers {
     {
         self.engine_message =
             Some(Box::new(move |context, info_type, tag, body| Box::pin(function(context, info_type, tag, body))));
+        self
+    }
+
+    /// Handles messages to groups with `function`.
+    #[must_use]
+    pub fn broadcast<F, R>(mut self, function: F) -> Self
+    where
+        F: Fn(Context, GroupId, u32, Bytes) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.broadcast =
+            Some(Box::new(move |context, group, info_type, body| Box::pin(function(context, group, info_type, body))));
         self
     }
 
@@ -205,6 +231,12 @@ impl Handler for Handlers {
         }
     }
 
+    async fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) {
+        if let Some(function) = &self.broadcast {
+            function(context, group, info_type, body).await;
+        }
+    }
+
     fn blob_offered(&self, _: &Context, _: &BlobOffer) -> BlobChoice {
         BlobChoice::suiting(self.blob_stream.is_some(), self.blob.is_some())
     }
@@ -232,6 +264,7 @@ pub(crate) trait AnyHandler: Send + Sync {
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, HandlerFailed>>;
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) -> BoxFuture<'_, ()>;
+    fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) -> BoxFuture<'_, ()>;
     fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice;
     fn blob(&self, context: Context, info_type: u32, name: Box<str>, body: Bytes) -> BoxFuture<'_, ()>;
     fn blob_stream(&self, context: Context, stream: BlobStream) -> BoxFuture<'_, ()>;
@@ -253,6 +286,10 @@ impl<H: Handler> AnyHandler for H {
 
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) -> BoxFuture<'_, ()> {
         Box::pin(Handler::engine_message(self, context, info_type, tag, body))
+    }
+
+    fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) -> BoxFuture<'_, ()> {
+        Box::pin(Handler::broadcast(self, context, group, info_type, body))
     }
 
     fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {

@@ -16,7 +16,8 @@ pub use crate::{
     blob::{BlobChoice, BlobError, BlobOffer, BlobOptions, BlobProgress, MAX_BLOB_NAME},
     client::{
         CallError, ClientStats, CloseInfo, Config, ConfigError, ConnectError, Credential, Cursor, Device, Ended, Event,
-        MessageOptions, OnlinePage, OnlineUser, Policy, PreQuery, Retry, SendError, SendOptions,
+        GroupChange, GroupPage, Joined, Member, MemberPage, MessageOptions, MyGroup, OnlinePage, OnlineUser, Policy,
+        PreQuery, Retry, SendError, SendOptions,
     },
     handler::{Context, HandlerFailed},
     http::{ForwardedHeader, Origins},

@@ -77,8 +77,10 @@ impl Rights {
     pub const NONE: Self = Self(0);
     /// May kick users out.
     pub const KICK: Self = Self(1);
-    /// May list the users that are online.
+    /// May list the users that are online, and the members of any group.
     pub const LIST: Self = Self(2);
+    /// May pull people into dynamic groups, and remove them, whoever made the group.
+    pub const GROUPS: Self = Self(4);
 
     /// The rights with these bits; unknown ones are kept.
     #[must_use]

@@ -9,6 +9,7 @@ pub mod by_hand;
 pub mod bystanders;
 pub mod fuzz;
 pub mod life;
+pub mod people;
 pub mod raw;
 pub mod sim;
 pub mod store_suite;

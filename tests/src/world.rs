@@ -32,6 +32,7 @@ use esf_proto::{
 use crate::{
     accounts::Accounts,
     blobs::{Blobs, ServerBlobs},
+    people::People,
     wire_between::{Down, Up, Wire},
 };
 
@@ -90,6 +91,8 @@ pub struct World {
     pub authenticates: bool,
     /// What its application knows of credentials and tickets.
     pub accounts: Arc<Accounts>,
+    /// What its store knows, if its settings say that there is one.
+    pub people: People,
     /// The blobs that the server's application got.
     pub server_blobs: ServerBlobs,
     /// The server's events so far.
@@ -121,6 +124,7 @@ impl World {
             answering: Answering::Echo,
             authenticates: true,
             accounts,
+            people: People::default(),
             server_blobs: ServerBlobs::default(),
             server_events: Vec::new(),
             cells: Vec::new(),
@@ -137,6 +141,14 @@ impl World {
     #[must_use]
     pub fn with_resume_window(window: Duration) -> Self {
         Self::with(ServerConfig { resume_window: window, ..ServerConfig::default() })
+    }
+
+    /// A server with a store that knows these people.
+    #[must_use]
+    pub fn with_people(people: People) -> Self {
+        let mut world = Self::with(ServerConfig { store: true, ..ServerConfig::default() });
+        world.people = people;
+        world
     }
 
     // Clients.
@@ -534,6 +546,7 @@ impl World {
             moved |= self.deliver_down(key);
         }
         moved |= self.turn_of_application();
+        moved |= self.turn_of_store();
         moved
     }
 
@@ -717,6 +730,22 @@ impl World {
             self.server_events.push(event);
         }
         moved
+    }
+
+    fn turn_of_store(&mut self) -> bool {
+        let mut moved = false;
+        loop {
+            let asked = self.node.poll_request();
+            let nothing = asked.is_none();
+            moved |= !nothing;
+            let answer = self.people.take(asked);
+            if let Some((job, answer)) = answer {
+                moved = true;
+                self.node.handle_response(self.now, job, answer);
+            } else if nothing {
+                return moved;
+            }
+        }
     }
 
     /// The server's application hears of a session.

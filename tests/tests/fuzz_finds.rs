@@ -7,10 +7,7 @@ use esf_tests::fuzz::{Corpus, Target, target};
 
 /// Targets, and faults that what is kept of each finds. It is not all that each would.
 const FINDS: &[(&str, &[Broken])] = &[
-    (
-        "client_inputs",
-        &[Broken::ResumeOffByOne, Broken::HeartbeatBehindBulk, Broken::WindowIgnored, Broken::OutcomeTwice],
-    ),
+    ("client_inputs", &[Broken::ResumeOffByOne, Broken::HeartbeatBehindBulk, Broken::OutcomeTwice]),
     ("server_inputs", &[Broken::VolatileCounted, Broken::FromUnchecked]),
     (
         "resume_and_takeover",

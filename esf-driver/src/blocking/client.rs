@@ -134,7 +134,7 @@ impl ClientBuilder {
 /// Commands queue, within a budget of bytes, while there is no connection. Calls that wait block their thread until
 /// there is an outcome; each has one in time, whatever happens to the connection.
 #[derive(Debug, Clone)]
-pub struct Client(client::Client);
+pub struct Client(pub(super) client::Client);
 
 /// A handle that does not keep its client alive: for a handler that sends.
 #[derive(Debug, Clone, Default)]

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bytes::Bytes;
+use esf_proto::ids::GroupId;
 
 use super::BlobStream;
 use crate::{
@@ -43,6 +44,11 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (context, info_type, tag, body);
     }
 
+    /// A message to a group arrived, in order with the other messages of its source. Does nothing by default.
+    fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) {
+        let _ = (context, group, info_type, body);
+    }
+
     /// Somebody wants to send a blob: how it is to be taken. Whole by default.
     ///
     /// This is asked where the connection is served, so it decides at once, and must not wait for anything that comes on
@@ -73,6 +79,7 @@ impl Handler for () {
 
 type Function<T> = Box<dyn Fn(Context, u32, Bytes) -> T + Send + Sync>;
 type Named = Box<dyn Fn(Context, u32, Box<str>, Bytes) + Send + Sync>;
+type Grouped = Box<dyn Fn(Context, GroupId, u32, Bytes) + Send + Sync>;
 type Streamed = Box<dyn Fn(Context, BlobStream) + Send + Sync>;
 
 /// A [`Handler`] made of closures.
@@ -81,6 +88,7 @@ pub struct Handlers {
     information: Option<Function<()>>,
     query: Option<Function<Result<Bytes, HandlerFailed>>>,
     engine_message: Option<Named>,
+    broadcast: Option<Grouped>,
     blob: Option<Named>,
     blob_stream: Option<Streamed>,
 }
@@ -116,6 +124,13 @@ impl Handlers {
         self
     }
 
+    /// Handles messages to groups with `function`.
+    #[must_use]
+    pub fn broadcast(mut self, function: impl Fn(Context, GroupId, u32, Bytes) + Send + Sync + 'static) -> Self {
+        self.broadcast = Some(Box::new(function));
+        self
+    }
+
     /// Handles blobs, whole, with `function`. Without this and [`blob_stream`](Self::blob_stream) they are refused as
     /// `Rejected`.
     #[must_use]
@@ -146,6 +161,12 @@ impl Handler for Handlers {
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
         if let Some(function) = &self.engine_message {
             function(context, info_type, tag, body);
+        }
+    }
+
+    fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) {
+        if let Some(function) = &self.broadcast {
+            function(context, group, info_type, body);
         }
     }
 
@@ -251,6 +272,10 @@ impl<H: Handler> handler::Handler for Bridged<H> {
 
     async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
         self.call(move |handler| handler.engine_message(context, info_type, tag, body)).await;
+    }
+
+    async fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) {
+        self.call(move |handler| handler.broadcast(context, group, info_type, body)).await;
     }
 
     fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use esf_proto::{
     failure::Failure,
-    ids::{To, UserId},
+    ids::{GroupId, To, UserId},
     server::Config,
 };
 
@@ -302,6 +302,21 @@ impl Server {
     /// `Offline`, `Busy`, `TooLarge`; `NotAllowed` to the server itself.
     pub fn send(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
         self.0.server.send(to, info_type, body)
+    }
+
+    /// Sends a message to the members of a group that are online. Who of them misses it is told as
+    /// [`ServerEvent::BroadcastFailed`](crate::server::ServerEvent::BroadcastFailed).
+    ///
+    /// # Errors
+    /// `TooLarge`; `Busy` if too many broadcasts of the application wait.
+    pub fn broadcast(&self, group: &GroupId, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
+        self.0.server.broadcast(group, info_type, body)
+    }
+
+    /// The contacts or groups of a user are others than before: the store is asked for them again, if the user is
+    /// online.
+    pub fn relations_changed(&self, user: &UserId) {
+        self.0.server.relations_changed(user);
     }
 
     /// Sends a message that the receiving engine acknowledges, within 30 s.

@@ -63,6 +63,24 @@ pub struct Cursor(Bytes);
 impl Cursor {
     /// The first page.
     pub const START: Self = Self(Bytes::new());
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Where the page behind one begins whose response had this cursor.
+    pub(super) fn behind(cursor: Bytes) -> Option<Self> {
+        (!cursor.is_empty()).then_some(Self(cursor))
+    }
+}
+
+impl OnlinePage {
+    pub(super) fn read(body: &[u8], cursor: Bytes) -> Result<Self, CallError> {
+        let page = requests::OnlineUsers::decode(body).map_err(malformed)?;
+        let users =
+            page.map(|user| OnlineUser { user: user.user.to_owned(), devices: user.devices().collect() }).collect();
+        Ok(Self { users, next: Cursor::behind(cursor) })
+    }
 }
 
 /// How an operation ended.
@@ -75,9 +93,9 @@ pub(super) enum Outcome {
 }
 
 /// What a request brought back.
-struct Response {
-    cursor: Bytes,
-    body: Bytes,
+pub(super) struct Response {
+    pub(super) cursor: Bytes,
+    pub(super) body: Bytes,
     round_trip: Duration,
 }
 
@@ -169,10 +187,7 @@ impl Client {
     /// `NotAllowed` without the right; otherwise as [`query`](Self::query).
     pub async fn online_users(&self, from: Cursor) -> Result<OnlinePage, CallError> {
         let response = self.request(|session, now| session.online_users(now, 0, &from.0)).await?;
-        let page = requests::OnlineUsers::decode(&response.body).map_err(malformed)?;
-        let users =
-            page.map(|user| OnlineUser { user: user.user.to_owned(), devices: user.devices().collect() }).collect();
-        Ok(OnlinePage { users, next: (!response.cursor.is_empty()).then_some(Cursor(response.cursor)) })
+        OnlinePage::read(&response.body, response.cursor)
     }
 
     /// Ends every login of a user. Needs the right to kick.
@@ -197,7 +212,7 @@ impl Client {
         }
     }
 
-    async fn request(
+    pub(super) async fn request(
         &self,
         command: impl FnOnce(&mut Session, Instant) -> Result<MessageId, SendError>,
     ) -> Result<Response, CallError> {
@@ -231,6 +246,6 @@ impl Outcome {
     }
 }
 
-fn malformed(_: esf_proto::wire::DecodeError) -> CallError {
+pub(super) fn malformed(_: esf_proto::wire::DecodeError) -> CallError {
     CallError::Failed(Failure::Malformed)
 }

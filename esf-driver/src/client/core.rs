@@ -346,6 +346,15 @@ impl Core {
                 return Some(Event::RelogonCompleted { code, mode });
             }
             Out::Undeliverable { note, failure } => return Some(Event::Undeliverable { note, failure }),
+            Out::ContactConnected { user } => return Some(Event::ContactConnected { user }),
+            Out::ContactOffline { user } => return Some(Event::ContactOffline { user }),
+            Out::ContactDeviceConnected { user, device } => {
+                return Some(Event::ContactDeviceConnected { user, device });
+            }
+            Out::ContactDeviceOffline { user, device } => return Some(Event::ContactDeviceOffline { user, device }),
+            Out::GroupmateConnected { user } => return Some(Event::GroupmateConnected { user }),
+            Out::GroupmateOffline { user } => return Some(Event::GroupmateOffline { user }),
+            Out::Group { group, event } => return Some(Event::Group { group, event }),
             Out::PreReply { status, body } => return Some(Event::PreReply { result: status.map(|()| body) }),
             Out::BeingPushedOut => return Some(Event::BeingPushedOut),
             Out::BeingKickedOut => return Some(Event::BeingKickedOut),

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+pub use esf_proto::client::GroupChange;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
+    ids::{DeviceKind, GroupId, UserId},
     login::{LoginCode, Mode, Rights},
 };
 
@@ -50,6 +52,47 @@ pub enum Event {
         note: u64,
         /// Why.
         failure: Failure,
+    },
+    /// A contact is online: the first of its devices is.
+    ContactConnected {
+        /// Who.
+        user: UserId,
+    },
+    /// A contact is offline: the last of its devices is gone.
+    ContactOffline {
+        /// Who.
+        user: UserId,
+    },
+    /// A device of a contact is online.
+    ContactDeviceConnected {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        device: DeviceKind,
+    },
+    /// A device of a contact is gone.
+    ContactDeviceOffline {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        device: DeviceKind,
+    },
+    /// Somebody who shares a group with this user is online.
+    GroupmateConnected {
+        /// Who.
+        user: UserId,
+    },
+    /// Somebody who shared a group with this user is offline.
+    GroupmateOffline {
+        /// Who.
+        user: UserId,
+    },
+    /// Something happened in a dynamic group.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// What.
+        event: GroupChange,
     },
     /// The answer to the question before login.
     PreReply {

@@ -261,7 +261,7 @@ impl Cell {
             Ended::Next(message) => message,
             Ended::Refused(message, failure) => {
                 let event = node.hub().refused(&party, message, failure, &Outboxes(node));
-                hear(node, session, event);
+                self.hear(node, session, event);
                 next(session)
             }
         }
@@ -337,7 +337,7 @@ impl Cell {
             while let Some(command) = next {
                 let party = self.party(self, session.rights());
                 let event = hub.carry_out(now, &party, command, &Outboxes(node));
-                hear(node, session, event);
+                self.hear(node, session, event);
                 next = session.poll_hub();
             }
         }
@@ -345,6 +345,18 @@ impl Cell {
             self.application.wake();
         }
         std::iter::from_fn(|| session.poll_change()).collect()
+    }
+
+    /// What the hub said to the session, which the server's application may want to know too.
+    fn hear(&self, node: &Node, session: &mut Session, event: Option<HubEvent>) {
+        match event {
+            Some(HubEvent::Broadcast(fanout)) => return node.broadcast_of(self, *fanout),
+            Some(HubEvent::TransmitFailed { ref frame, failure }) => node.transmit_failed(frame, failure),
+            _ => {}
+        }
+        if let Some(event) = event {
+            session.handle_hub(event);
+        }
     }
 
     fn change(self: &Arc<Self>, node: &Node, now: Instant, changes: Vec<HubChange>) {
@@ -357,15 +369,6 @@ impl Cell {
             self.application.wake();
         }
     }
-}
-
-/// What the hub said to a session, which the server's application may want to know too.
-fn hear(node: &Node, session: &mut Session, event: Option<HubEvent>) {
-    let Some(event) = event else { return };
-    if let HubEvent::TransmitFailed { frame, failure } = &event {
-        node.transmit_failed(frame, *failure);
-    }
-    session.handle_hub(event);
 }
 
 /// The hub's way to an outbox of this node.

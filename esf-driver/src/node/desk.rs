@@ -16,7 +16,7 @@ use super::{
     cell::{LinkWaker, Outboxes},
     lock,
 };
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, MutexGuard};
 
 /// The server's own end of every conversation.
 #[derive(Debug)]
@@ -46,6 +46,10 @@ impl OwnEnd {
             self.waker.wake();
         }
         result
+    }
+
+    pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
+        lock(&self.desk)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

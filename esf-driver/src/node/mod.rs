@@ -6,6 +6,7 @@
 
 mod cell;
 mod conn;
+mod crowd;
 mod desk;
 mod revoked;
 
@@ -21,7 +22,7 @@ use esf_proto::{
     close::CloseReason,
     failure::Failure,
     hub::Hub,
-    ids::{Engine, InstanceId, LinkId, Source, To, UserId},
+    ids::{Engine, GroupId, InstanceId, LinkId, Source, To, UserId},
     login::Rights,
     server::{Config, Counters, HubChange, LoginClaim},
     session::budget::Budget,
@@ -37,6 +38,7 @@ use crate::sync::{
 pub use cell::Cell;
 use cell::LinkWaker;
 pub use conn::Conn;
+use crowd::Crowd;
 use desk::OwnEnd;
 use revoked::Revoked;
 
@@ -117,6 +119,17 @@ pub enum ServerEvent {
         /// Why; `ConnectionLost` if it may have arrived.
         failure: Failure,
     },
+    /// A member of a group that is online missed a broadcast.
+    BroadcastFailed {
+        /// The group.
+        group: GroupId,
+        /// Who sent it.
+        from: Source,
+        /// Who missed it, on one of its devices.
+        to: UserId,
+        /// Why.
+        failure: Failure,
+    },
 }
 
 /// How far a shutdown has come.
@@ -136,6 +149,7 @@ pub struct Node {
     global: Arc<Budget>,
     hub: RwLock<Hub<Arc<Cell>>>,
     desk: OwnEnd,
+    crowd: Crowd,
     instance: InstanceId,
     secrets: Mutex<Box<dyn FnMut() -> [u8; 16] + Send>>,
     wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
@@ -163,6 +177,7 @@ impl Node {
         let hub = Hub::new(&config, &counters, inputs.instance, inputs.keys);
         Arc::new(Self {
             desk: OwnEnd::new(&config, &counters, &global, inputs.instance),
+            crowd: Crowd::new(&global),
             global,
             hub: RwLock::new(hub),
             config,
@@ -292,16 +307,23 @@ impl Node {
     /// When [`Node::handle_timeout`] is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.crowd.has_next() {
+            // At once.
+            return Some(Instant::ZERO);
+        }
         let hub = self.hub().poll_timeout();
         hub.into_iter().chain(self.desk.poll_timeout()).min()
     }
 
-    /// Ends the sessions whose resume window is over, and what the server's application asked too long ago.
+    /// Ends the sessions whose resume window is over, and what the server's application asked too long ago; tells who
+    /// came and went, and carries on what goes to many.
     pub fn handle_timeout(&self, now: Instant) {
         self.desk.expire(now);
         while let Some(cell) = self.hub_mut(|hub| hub.poll_due(now)) {
             cell.with(self, now, |session, outbox| session.handle_timeout(now, outbox));
         }
+        while self.hub().poll_timeout().is_some_and(|at| at <= now) && self.hub_mut(|hub| hub.handle_timeout(now)) {}
+        self.fan_out(now);
     }
 
     /// Wakes `waker` when [`Node::poll_timeout`] has become earlier.
@@ -349,7 +371,25 @@ impl Node {
     }
 
     fn hub_mut<R>(&self, change: impl FnOnce(&mut Hub<Arc<Cell>>) -> R) -> R {
-        change(&mut self.hub.write().unwrap_or_else(PoisonError::into_inner))
+        let mut hub = self.hub.write().unwrap_or_else(PoisonError::into_inner);
+        let judged = hub.judged();
+        let result = change(&mut hub);
+        if !hub.take_changed() {
+            return result;
+        }
+        let judged = hub.judged() != judged;
+        let replies = self.take_outputs(&mut hub, judged);
+        let asks = hub.has_request();
+        drop(hub);
+        if asks {
+            self.wake_store();
+        }
+        for reply in replies {
+            let cell = reply.handle.clone();
+            cell.visit(|outbox| reply.put(outbox));
+        }
+        self.housekeeper.wake();
+        result
     }
 
     /// Changes the directory as a session said; called with no lock held.
@@ -363,6 +403,9 @@ impl Node {
                 self.hub_mut(|hub| hub.remove(now, &cell.party(cell, Rights::NONE), reason, attempt, dedupe));
                 self.housekeeper.wake();
                 self.tell(ServerEvent::Disconnected { engine: cell.engine().clone(), reason });
+            }
+            HubChange::Request(request) => {
+                self.hub_mut(|hub| hub.people_request(now, &cell.party(cell, request.rights), request));
             }
             HubChange::Kick { user, id } => {
                 let status = self.kick_out(now, &user);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use esf_proto::{
     failure::Failure,
-    ids::{MessageId, To},
+    ids::{GroupId, MessageId, To, UserId},
     server::DeskEvent,
 };
 
@@ -66,6 +66,21 @@ impl Server {
     #[expect(clippy::needless_pass_by_value, reason = "the same shape as the client's call")]
     pub fn send(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
         self.0.node.send(self.0.runtime.now(), &to, info_type, &body.into())
+    }
+
+    /// Sends a message to the members of a group that are online. Who of them misses it is told as
+    /// [`ServerEvent::BroadcastFailed`](super::ServerEvent::BroadcastFailed).
+    ///
+    /// # Errors
+    /// `TooLarge`; `Busy` if too many broadcasts of the application wait.
+    pub fn broadcast(&self, group: &GroupId, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
+        self.0.node.broadcast(group, info_type, &body.into())
+    }
+
+    /// The contacts or groups of a user are others than before: the store is asked for them again, if the user is
+    /// online.
+    pub fn relations_changed(&self, user: &UserId) {
+        self.0.node.relations_changed(self.0.runtime.now(), user);
     }
 
     /// Sends a message that the receiving engine acknowledges, within 30 s.

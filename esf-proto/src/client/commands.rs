@@ -241,7 +241,7 @@ impl Session {
     /// It is not taken.
     pub fn online_users(&mut self, now: Instant, limit: u16, cursor: &[u8]) -> Result<MessageId, SendError> {
         let mut body = BytesMut::new();
-        requests::OnlineUsersQuery { limit: limit.min(requests::MAX_LIST) }.encode(&mut body);
+        requests::PageQuery { limit: limit.min(requests::MAX_LIST) }.encode(&mut body);
         self.request(now, &To::Server, Method::OnlineUsers, cursor, &body, None)
     }
 
@@ -267,7 +267,12 @@ impl Session {
     }
 
     /// Takes room for a plain frame, and says in which lane; `None` if it is dropped.
-    fn admit_plain(&mut self, cost: usize, policy: Policy, tell: Option<u64>) -> Result<Option<Lane>, Refused> {
+    pub(super) fn admit_plain(
+        &mut self,
+        cost: usize,
+        policy: Policy,
+        tell: Option<u64>,
+    ) -> Result<Option<Lane>, Refused> {
         self.may_take(cost)?;
         match policy {
             Policy::Queue if self.budget.charge(cost) => Ok(Some(Lane::Message)),
@@ -336,7 +341,7 @@ enum Asked<'a> {
 }
 
 /// A [`SendError`] that has no body yet.
-enum Refused {
+pub(super) enum Refused {
     Busy,
     TooLarge,
     Closed,
@@ -344,7 +349,7 @@ enum Refused {
 }
 
 impl Refused {
-    fn with(self, body: Bytes, session: &Session) -> SendError {
+    pub(super) fn with(self, body: Bytes, session: &Session) -> SendError {
         match self {
             Self::Busy => SendError::Busy(body),
             Self::TooLarge => SendError::TooLarge { body, limit: session.limits.max_frame },
@@ -354,7 +359,7 @@ impl Refused {
     }
 }
 
-fn plain_flags(policy: Policy, tell: Option<u64>) -> Flags {
+pub(super) fn plain_flags(policy: Policy, tell: Option<u64>) -> Flags {
     let volatile = if policy == Policy::Discard { Flags::VOLATILE } else { Flags::NONE };
     let told = if tell.is_some() { Flags::TELL } else { Flags::NONE };
     volatile.with(told)

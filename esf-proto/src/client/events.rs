@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     close::CloseReason,
     failure::{Failure, Status},
-    ids::{LinkId, MessageId},
+    ids::{DeviceKind, GroupId, LinkId, MessageId, UserId},
     login::{LoginCode, Mode, Rights},
     session::{blob::BlobEvent, inbound::IncomingQuery},
 };
@@ -101,6 +101,47 @@ pub enum Event {
         /// How many it has, if that is known.
         total: Option<u64>,
     },
+    /// A contact is online: the first of its devices is.
+    ContactConnected {
+        /// Who.
+        user: UserId,
+    },
+    /// A contact is offline: the last of its devices is gone.
+    ContactOffline {
+        /// Who.
+        user: UserId,
+    },
+    /// A device of a contact is online.
+    ContactDeviceConnected {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        device: DeviceKind,
+    },
+    /// A device of a contact is gone.
+    ContactDeviceOffline {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        device: DeviceKind,
+    },
+    /// Somebody who shares a group with this user is online.
+    GroupmateConnected {
+        /// Who.
+        user: UserId,
+    },
+    /// Somebody who shared a group with this user is offline.
+    GroupmateOffline {
+        /// Who.
+        user: UserId,
+    },
+    /// Something happened in a dynamic group.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// What.
+        event: GroupChange,
+    },
     /// The answer to the question before login.
     PreReply {
         /// Success, or why not.
@@ -122,6 +163,24 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+}
+
+/// What happened in a dynamic group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupChange {
+    /// Somebody is a member now.
+    Joined(UserId),
+    /// Somebody is a member no more.
+    Left(UserId),
+    /// This user is invited, by whom.
+    Invited(UserId),
+    /// This user was taken in, by whom.
+    PulledIn(UserId),
+    /// This user was put out, by whom.
+    Removed(UserId),
+    /// The group has this tag now.
+    Tagged(String),
 }
 
 /// One whole frame to send.

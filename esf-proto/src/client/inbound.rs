@@ -8,7 +8,7 @@ use super::{Event, IncomingQuery, Message, MessageKind, QueryToken, Session, Sta
 use crate::{
     close::CloseReason,
     failure::{Failure, Status},
-    ids::{DeviceKind, Engine, InstanceId, MessageId, Source, To, UserId},
+    ids::{DeviceKind, Engine, GroupId, InstanceId, MessageId, Source, To, UserId},
     session::{
         dedupe::Verdict,
         hop::Counts,
@@ -179,6 +179,24 @@ impl Session {
                 self.last_heard.keep(envelope, frame.payload(), &source);
                 self.hold(frame, source, MessageKind::Information, info_type, body, None)
             }
+            Frame::Broadcast { envelope, info_type, body } => {
+                let Some(group) = envelope.to.name().and_then(|group| GroupId::parse(group).ok()) else {
+                    return Fate::Done;
+                };
+                self.hold(frame, source, MessageKind::Broadcast { group }, info_type, body, None)
+            }
+            Frame::Presence { .. } | Frame::GroupEvent { .. } if !matches!(source, Source::Server(_)) => {
+                self.stats.malformed += 1;
+                Fate::Done
+            }
+            Frame::Presence { events, .. } => {
+                self.on_presence(&events);
+                Fate::Done
+            }
+            Frame::GroupEvent { event, group, detail, .. } => {
+                self.on_group_event(event, group, detail);
+                Fate::Done
+            }
             Frame::EngineMessage { info_type, tag: word, body, .. } => {
                 let kind = MessageKind::EngineMessage { tag: tag(word) };
                 self.hold(frame, source, kind, info_type, body, None)
@@ -220,7 +238,10 @@ impl Session {
         let echoed = frame.kind() == Some(Kind::EngineMessage)
             && frame.flags().contains(Flags::ECHO)
             && envelope.from.user() == Some(self.me.user.as_str());
-        echoed || self.is_my_address(&envelope.to)
+        // Who is in a group is for the server to know.
+        let of_group = matches!(frame.kind(), Some(Kind::Broadcast | Kind::GroupEvent))
+            && matches!(envelope.to, Address::Group { .. });
+        echoed || of_group || self.is_my_address(&envelope.to)
     }
 
     fn is_my_address(&self, to: &Address<'_>) -> bool {
@@ -235,7 +256,7 @@ impl Session {
 
     /// To whom a message for this engine went in truth, if it is an echo.
     fn echo_of(&self, frame: &RawFrame) -> Option<To> {
-        if !frame.flags().contains(Flags::ECHO) {
+        if !frame.flags().contains(Flags::ECHO) || frame.kind() != Some(Kind::EngineMessage) {
             return None;
         }
         let to = frame.envelope().ok()?.to;
@@ -354,7 +375,9 @@ impl Session {
                 })
             }
             Frame::Failure { envelope, about, code } => match Kind::from_u8(about) {
-                Some(Kind::Send | Kind::EngineMessage) if matches!(envelope.from, Address::Server { .. }) => {
+                Some(Kind::Send | Kind::EngineMessage | Kind::Broadcast)
+                    if matches!(envelope.from, Address::Server { .. }) =>
+                {
                     return self.tell_if_room(Event::Undeliverable { note: envelope.id, failure: code });
                 }
                 Some(Kind::BlobOffer) => self.on_blob_answer(&envelope, Err(code)),

@@ -22,6 +22,7 @@ mod blobs;
 mod commands;
 mod config;
 mod events;
+mod groups;
 mod inbound;
 mod inbox;
 mod incoming;
@@ -36,7 +37,7 @@ mod watch;
 
 pub use commands::{MessageOptions, Policy, SendError, SendOptions};
 pub use config::{Config, ConfigError, Credential, MAX_TTL, PreQuery, Retry, Seed};
-pub use events::{Action, Event, Transmit};
+pub use events::{Action, Event, GroupChange, Transmit};
 pub use login::{Limits, Server};
 pub use stats::Stats;
 pub use transitions::State;

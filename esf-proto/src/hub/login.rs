@@ -127,14 +127,15 @@ impl<H: Clone> Hub<H> {
             return Place::PushedOut;
         }
         if claim.takes_messages {
-            self.enter_device(wall, claim, silent, make)
+            self.enter_device(now, wall, claim, silent, make)
         } else {
-            self.enter_command(claim, config.max_commands, make)
+            self.enter_command(now, claim, config.max_commands, make)
         }
     }
 
     fn enter_device(
         &mut self,
+        now: Instant,
         wall: UnixMillis,
         claim: &LoginClaim,
         silent: &[SessionId],
@@ -170,7 +171,7 @@ impl<H: Clone> Hub<H> {
         person.devices.retain(|login| {
             let goes = gone.contains(&login.session);
             if goes {
-                replaced.push((login.handle.clone(), login.window.map(|until| (until, login.session))));
+                replaced.push((login.handle.clone(), login.session, login.window));
             }
             !goes
         });
@@ -179,11 +180,15 @@ impl<H: Clone> Hub<H> {
         person.devices.push(login_of(claim, session, origin, number, handle.clone()));
         self.sessions += 1;
         self.sessions -= replaced.len();
-        for window in replaced.iter().filter_map(|(_, window)| *window) {
-            self.windows.remove(&window);
+        for (_, session, window) in &replaced {
+            if let Some(until) = *window {
+                self.windows.remove(&(until, *session));
+            }
+            self.leave_all_seats(&engine.user, *session);
         }
         self.online.insert(engine.user.clone());
-        Place::New { handle, replaced: replaced.into_iter().map(|(handle, _)| handle).collect() }
+        self.came(now, &engine.user);
+        Place::New { handle, replaced: replaced.into_iter().map(|(handle, ..)| handle).collect() }
     }
 
     /// Draws login numbers from `from` on, and none from `below` on: a server that keeps `below` durably, ahead of what
@@ -203,7 +208,13 @@ impl<H: Clone> Hub<H> {
         known.saturating_add(1).max(self.last_number).min(MAX_NUMBER)
     }
 
-    fn enter_command(&mut self, claim: &LoginClaim, limit: usize, make: impl FnOnce(Entry) -> H) -> Place<H> {
+    fn enter_command(
+        &mut self,
+        now: Instant,
+        claim: &LoginClaim,
+        limit: usize,
+        make: impl FnOnce(Entry) -> H,
+    ) -> Place<H> {
         let person = self.people.get(&*claim.engine.user);
         if person.is_some_and(|person| person.commands.len() >= limit) {
             return Place::TooMany;
@@ -214,6 +225,7 @@ impl<H: Clone> Hub<H> {
         let login = login_of(claim, login.0, login.1, login.2, handle.clone());
         self.person(&claim.engine.user).commands.push(login);
         self.sessions += 1;
+        self.came(now, &claim.engine.user);
         Place::New { handle, replaced: Vec::new() }
     }
 
@@ -225,7 +237,7 @@ impl<H: Clone> Hub<H> {
     }
 
     fn person(&mut self, user: &UserId) -> &mut Person<H> {
-        let empty = || Person { devices: Vec::new(), commands: Vec::new() };
+        let empty = || Person { devices: Vec::new(), commands: Vec::new(), social: None };
         self.people.entry(user.clone()).or_insert_with(empty)
     }
 }

@@ -3,15 +3,21 @@
 //! Routing a frame reads the directory; a login, a log-off and a resume write it, O(log n) each. The hub reaches a
 //! session only through its [`Outbox`], by a handle that the caller chooses and a [`Reach`] that knows how to lock it.
 
+mod fanout;
+mod group_requests;
+mod groups;
+mod jobs;
 mod login;
 mod memory;
+mod people;
 mod relay;
 mod requests;
 mod streams;
 mod way;
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
     vec::Vec,
@@ -21,8 +27,13 @@ use core::{cell::RefCell, hash::BuildHasher};
 use hashbrown::HashMap;
 use siphasher::sip::SipHasher13;
 
+pub use fanout::{Fanout, Fanouts, Missed, Progress};
+use groups::Groups;
+use jobs::Jobs;
 pub use login::{Entry, Place, Stage};
 use memory::{Left, Memory};
+pub use people::Reply;
+use people::Social;
 use relay::{Passing, Targets};
 pub(crate) use streams::BlobSender;
 pub use way::{Carried, Edition, Ended, Way};
@@ -110,6 +121,16 @@ pub struct Hub<H> {
     /// The names of who takes messages, in order, for paged lists.
     online: BTreeSet<UserId>,
     memory: Memory,
+    groups: Groups<H>,
+    jobs: Jobs<H>,
+    /// Whose presence is to be looked at when.
+    due: BTreeSet<(Instant, UserId)>,
+    fanouts: VecDeque<Fanout>,
+    replies: VecDeque<Reply<H>>,
+    /// There is something to fetch, or a time has become earlier.
+    changed: bool,
+    /// Counts how often the store has said, or failed to say, who somebody is.
+    judged: u64,
     windows: BTreeMap<(Instant, SessionId), H>,
     next_session: u64,
     sessions: usize,
@@ -125,6 +146,7 @@ struct Person<H> {
     devices: Vec<Login<H>>,
     /// Logins that take none: nobody's target.
     commands: Vec<Login<H>>,
+    social: Option<Box<Social<H>>>,
 }
 
 #[derive(Debug)]
@@ -155,6 +177,13 @@ impl<H: Clone> Hub<H> {
             edition: Edition::default(),
             online: BTreeSet::new(),
             memory: Memory::default(),
+            groups: Groups::new(SipKeys(keys.0, keys.1)),
+            jobs: Jobs::default(),
+            due: BTreeSet::new(),
+            fanouts: VecDeque::new(),
+            replies: VecDeque::new(),
+            changed: false,
+            judged: 0,
             windows: BTreeMap::new(),
             next_session: 1,
             sessions: 0,
@@ -237,10 +266,23 @@ impl<H: Clone> Hub<H> {
         }
         if person.devices.is_empty() {
             self.online.remove(&*party.engine.user);
-            if person.commands.is_empty() {
-                self.people.remove(&*party.engine.user);
-            }
         }
+        // One that may be back at once, as after a fresh login of the same engine, is looked at later.
+        let at_once = !matches!(reason, CloseReason::NetworkInterrupted | CloseReason::Superseded);
+        self.went(now, &party.engine.user, party.session, at_once);
+        self.forget_if_gone(&party.engine.user);
+    }
+
+    /// Whether there is something to fetch, or [`Hub::poll_timeout`] has become earlier, since this was asked last.
+    #[must_use]
+    pub fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Changes when broadcasts that wait for their sender to be known are to be looked at again.
+    #[must_use]
+    pub const fn judged(&self) -> u64 {
+        self.judged
     }
 
     /// The next session whose resume window has ended; its `handle_timeout` is to be called.
@@ -251,11 +293,13 @@ impl<H: Clone> Hub<H> {
         Some(entry.remove())
     }
 
-    /// When [`Hub::poll_due`] has something to do.
+    /// When [`Hub::poll_due`] or [`Hub::handle_timeout`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let window = self.windows.first_key_value().map(|((until, _), _)| *until);
-        window.into_iter().chain(self.memory.poll_timeout()).min()
+        let due = self.due.first().map(|(at, _)| *at);
+        let times = [window, due, self.memory.poll_timeout(), self.jobs.poll_timeout()];
+        times.into_iter().flatten().min()
     }
 
     fn login_mut(&mut self, engine: &Engine, session: SessionId) -> Option<&mut Login<H>> {

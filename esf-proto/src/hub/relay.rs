@@ -1,8 +1,8 @@
 //! Where a frame goes, and who is told when it goes nowhere. Shared access only.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
-use super::{Hub, Login, Party, Reach, Sender, Whose, streams::SlowReceiver};
+use super::{Fanout, Hub, Login, Party, Reach, Sender, Whose, streams::SlowReceiver};
 use crate::{
     failure::Failure,
     ids::{DeviceKind, InstanceId, Source, UserId},
@@ -34,8 +34,10 @@ impl<H: Clone> Hub<H> {
         let (id, origin, engine) = (session.id(), session.origin(), session.engine().clone());
         let party = Party { session: id, origin, engine: &engine, rights: session.rights(), handle };
         while let Some(command) = session.poll_hub() {
-            if let Some(event) = self.carry_out(now, &party, command, reach) {
-                session.handle_hub(event);
+            match self.carry_out(now, &party, command, reach) {
+                Some(HubEvent::Broadcast(fanout)) => self.carry_out_all(now, *fanout, reach),
+                Some(event) => session.handle_hub(event),
+                None => {}
             }
         }
     }
@@ -76,6 +78,8 @@ impl<H: Clone> Hub<H> {
                 self.echo(now, &party.sender(), &frame, reach);
                 None
             }
+            HubCommand::Broadcast(frame) => Fanout::broadcast(&frame, party.session, Some(party.engine.clone()))
+                .map(|fanout| HubEvent::Broadcast(Box::new(fanout))),
             HubCommand::Ask(frame) => self.ask(now, party, &frame, reach),
             HubCommand::Tell { frame, charged } => {
                 reach.visit(Whose::Session(party.handle), |outbox| outbox.tell(frame, charged));

@@ -3,17 +3,17 @@
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::{Hub, Party, Reach, Whose};
 use crate::{
     failure::Failure,
     ids::UserId,
     login::Rights,
-    server::HubEvent,
+    server::{HubEvent, PeopleRequest},
     wire::{
         Method,
-        requests::{DeviceEntry, Devices, Kick, MAX_LIST, Online, OnlineUser, OnlineUsers, OnlineUsersQuery, Users},
+        requests::{DeviceEntry, Devices, Kick, MAX_LIST, Online, OnlineUser, OnlineUsers, PageQuery, Users},
     },
 };
 
@@ -47,7 +47,11 @@ impl<H: Clone> Hub<H> {
                 Ok(user) => return Some(HubEvent::Kick { user, id }),
                 Err(failure) => Err(failure),
             },
-            _ => Err(Failure::Unsupported),
+            Some(method) => {
+                let (cursor, body) = (Bytes::copy_from_slice(cursor), Bytes::copy_from_slice(body));
+                return Some(HubEvent::Request(PeopleRequest { id, rights: party.rights, method, cursor, body }));
+            }
+            None => Err(Failure::Unsupported),
         };
         match answer {
             Err(Failure::NotAllowed) => self.counters.not_allowed.add(1),
@@ -87,7 +91,7 @@ impl<H: Clone> Hub<H> {
         if !rights.contains(Rights::LIST) {
             return Err(Failure::NotAllowed);
         }
-        let query = OnlineUsersQuery::decode(body).map_err(|_| Failure::Malformed)?;
+        let query = PageQuery::decode(body).map_err(|_| Failure::Malformed)?;
         let limit = usize::from(if query.limit == 0 { PAGE } else { query.limit.min(MAX_LIST) });
         let after = core::str::from_utf8(cursor).map_err(|_| Failure::Malformed)?;
         let after = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };

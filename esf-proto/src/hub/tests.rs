@@ -18,7 +18,7 @@ use crate::{
     time::UnixMillis,
     wire::{
         Address, Envelope, Flags, Frame, Kind, Method, RawFrame, Resume,
-        requests::{OnlineUsers, OnlineUsersQuery},
+        requests::{OnlineUsers, PageQuery},
     },
 };
 
@@ -264,7 +264,7 @@ fn a_list_comes_in_pages_and_names_everybody_once() {
         town.join(&phone(&std::format!("user{n:02}")));
     }
     let mut query = bytes::BytesMut::new();
-    OnlineUsersQuery { limit: 10 }.encode(&mut query);
+    PageQuery { limit: 10 }.encode(&mut query);
     let (mut cursor, mut names, mut pages) = (Vec::new(), Vec::new(), 0);
     loop {
         pages += 1;

@@ -1,17 +1,19 @@
 //! What a session and the hub say to each other: opaque values, so that sessions can run on any thread.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
 use crate::{
     close::CloseReason,
     failure::Failure,
+    hub::Fanout,
     ids::{Engine, SessionId, Source, UserId},
+    login::Rights,
     session::dedupe::Dedupe,
     session::inbound::IncomingQuery,
     time::Instant,
-    wire::{RawFrame, Route},
+    wire::{Method, RawFrame, Route},
 };
 
 /// The server itself as an end of a conversation; no session has this id.
@@ -71,6 +73,8 @@ pub enum HubCommand {
         /// Who receives it.
         receivers: Vec<Engine>,
     },
+    /// A message of this session's client to a group.
+    Broadcast(RawFrame),
     /// A query or request of this session's client to the server.
     Ask(RawFrame),
     /// A frame of the server for this session's own client; `charged` if its room was taken already.
@@ -137,6 +141,23 @@ pub enum HubChange {
         /// The request.
         id: u64,
     },
+    /// A request about contacts or groups.
+    Request(PeopleRequest),
+}
+
+/// A request of a session's client about contacts or groups, to be carried out with exclusive access.
+#[derive(Debug)]
+pub struct PeopleRequest {
+    /// Its number.
+    pub id: u64,
+    /// What the login may do.
+    pub rights: Rights,
+    /// What is asked.
+    pub method: Method,
+    /// Where the last page ended.
+    pub cursor: Bytes,
+    /// What the method says.
+    pub body: Bytes,
 }
 
 /// What the hub tells a session in answer to a command.
@@ -153,6 +174,10 @@ pub enum HubEvent {
         /// Why.
         failure: Failure,
     },
+    /// A broadcast is to be carried on, slice by slice.
+    Broadcast(Box<Fanout>),
+    /// A request about contacts or groups was accepted.
+    Request(PeopleRequest),
     /// A kick was allowed.
     Kick {
         /// Who is to go.

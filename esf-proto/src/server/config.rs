@@ -59,6 +59,22 @@ pub struct Config {
     pub max_open_queries: usize,
     /// … and their bytes. 256 KiB.
     pub max_open_query_bytes: usize,
+    /// Whether there is a store to ask about people: without one nobody has contacts, and no groups but dynamic ones.
+    pub store: bool,
+    /// How long a store has to answer. 15 s.
+    pub store_timeout: Duration,
+    /// How long a change of presence waits to be told, so that a flap is silent. 1 s.
+    pub presence_window: Duration,
+    /// Contacts of a user that are told of its presence. 10,000.
+    pub max_contacts: usize,
+    /// Groups of a user, dynamic ones aside. 256.
+    pub max_groups: usize,
+    /// Whether a user whose last device is gone leaves its dynamic groups. Yes.
+    pub quit_on_offline: bool,
+    /// Dynamic groups on the server. 100,000.
+    pub max_dynamic_groups: usize,
+    /// Members of a dynamic group. 1,000.
+    pub max_group_members: usize,
     /// Name and version of the server, told at login; at most 255 bytes.
     pub product: String,
 }
@@ -86,6 +102,14 @@ impl Default for Config {
             max_open: 1024,
             max_open_queries: 256,
             max_open_query_bytes: 256 << 10,
+            store: false,
+            store_timeout: Duration::from_secs(15),
+            presence_window: Duration::from_secs(1),
+            max_contacts: 10_000,
+            max_groups: 256,
+            quit_on_offline: true,
+            max_dynamic_groups: 100_000,
+            max_group_members: 1_000,
             product: String::from(concat!("esf/", env!("CARGO_PKG_VERSION"))),
         }
     }

@@ -103,6 +103,20 @@ counters! {
     fenced,
     /// Requests with a body that is not what its method says.
     requests_malformed,
+    /// Broadcasts that were carried out.
+    broadcasts,
+    /// Members that missed a broadcast because they had no room for it.
+    broadcasts_missed,
+    /// News of who comes and goes that a receiver had no room for.
+    presence_dropped,
+    /// Events of groups that a receiver, or the server, had no room for.
+    group_events_dropped,
+    /// People of whom the store told more contacts or groups than are kept.
+    relations_cut,
+    /// Requests to the store that failed, or were not answered in time.
+    store_failed,
+    /// Answers of the store to nothing that is open.
+    store_unasked,
     /// Timers that fired late and restarted their wait.
     timers_late,
 }

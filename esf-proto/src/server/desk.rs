@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Config, Counters, Outbox};
 use crate::{
     failure::Failure,
-    ids::{InstanceId, MessageId, Source, To},
+    ids::{GroupId, InstanceId, MessageId, Source, To},
     session::budget::Budget,
     time::Instant,
     wire::{Address, Envelope, Frame, Header, RawFrame},
@@ -68,6 +68,16 @@ impl Desk {
     pub fn send(&self, to: &To, info_type: u32, body: &[u8]) -> Result<RawFrame, Failure> {
         let envelope = self.envelope(to, 0)?;
         self.frame(&Frame::Send { envelope, info_type, body })
+    }
+
+    /// A message to a group.
+    ///
+    /// # Errors
+    /// [`Failure::TooLarge`].
+    pub fn broadcast(&self, group: &GroupId, info_type: u32, body: &[u8]) -> Result<RawFrame, Failure> {
+        let from = Address::Server { instance: self.instance.0 };
+        let envelope = Envelope::new(Address::Group { group }, from, 0);
+        self.frame(&Frame::Broadcast { envelope, info_type, body })
     }
 
     /// A certain send with this time to live.

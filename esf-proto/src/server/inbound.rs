@@ -57,6 +57,9 @@ impl Session {
             {
                 self.blob_to_server(&frame, &decoded)?;
             }
+            Frame::Broadcast { .. } => self.commands.push_back(HubCommand::Broadcast(frame)),
+            // Only a server says them.
+            Frame::Presence { .. } | Frame::GroupEvent { .. } => return Err(CloseReason::InvalidMessage),
             Frame::Query { envelope, .. } | Frame::Request { envelope, .. } if to_server(&envelope) => {
                 self.commands.push_back(HubCommand::Ask(frame));
             }

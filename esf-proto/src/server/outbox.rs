@@ -1,6 +1,6 @@
 //! What waits to go out to one client, and what that client waits for. Other sessions reach a session only here.
 
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 
@@ -8,6 +8,7 @@ use super::{
     Config, Counters, Generation, SERVER,
     counters::Cause,
     open::{CopyEnd, Open, OpenTable},
+    presence::{EVENT, News},
     shares::Shares,
     streams::StreamsOut,
     waiting::StreamsIn,
@@ -23,7 +24,7 @@ use crate::{
         lanes::{Lane, Lanes, Queued, VOLATILE_LIMIT, Waiting, cost},
     },
     time::Instant,
-    wire::{Address, EncodeError, Envelope, Frame, Header, Kind, RawFrame},
+    wire::{Address, EncodeError, Envelope, Flags, Frame, Header, Kind, RawFrame},
 };
 
 /// Marks a frame that answers the client: its room was kept, and it is in nobody's share.
@@ -41,10 +42,11 @@ pub struct Outbox {
     pub(super) bulk: Budget,
     /// The link that the streams know.
     pub(super) linked: Option<Generation>,
+    pub(super) news: Option<Box<News>>,
     shares: Shares,
     pub(super) budget: Arc<Budget>,
     config: Arc<Config>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     owner: Source,
     server: InstanceId,
     queued_queries: usize,
@@ -70,6 +72,7 @@ impl Outbox {
             streams_in: StreamsIn::default(),
             bulk: budget.beside(usize::MAX),
             linked: None,
+            news: None,
             shares: Shares::default(),
             budget: budget.clone(),
             config: config.clone(),
@@ -93,7 +96,7 @@ impl Outbox {
     /// Frames that wait.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
+        self.lanes.is_empty() && !self.has_news()
     }
 
     /// A frame of another session, for this client (ESF-506, ESF-507).
@@ -144,6 +147,13 @@ impl Outbox {
         }
         self.push(Lane::Interactive, Queued { frame, deadline: None, cost, tag: ANSWER });
         true
+    }
+
+    /// A broadcast of this client came to nothing: says so if it asked for that (ESF-330).
+    pub fn refuse_broadcast(&mut self, frame: &RawFrame, failure: Failure) {
+        if let (true, Ok(envelope)) = (frame.flags().contains(Flags::TELL), frame.envelope()) {
+            self.tell_failure(envelope.id, Kind::Broadcast, failure);
+        }
     }
 
     /// A failure of something that no entry is kept for; says whether there was room for it.
@@ -317,6 +327,7 @@ impl Outbox {
     pub(crate) fn end(&mut self) -> impl Iterator<Item = (Lane, Queued)> + use<> {
         self.ended = true;
         self.untold.clear();
+        self.drop_news();
         for open in self.open.drain() {
             self.budget.release(open.room);
         }
@@ -343,7 +354,7 @@ impl Outbox {
     }
 
     /// Charges for a frame of another source if there is room for it.
-    fn admit(&mut self, source: SessionId, is_query: bool, len: usize) -> Result<(), Cause> {
+    pub(super) fn admit(&mut self, source: SessionId, is_query: bool, len: usize) -> Result<(), Cause> {
         let query_bytes = self.config.max_open_query_bytes.max(len);
         if is_query
             && (self.queued_queries >= self.config.max_open_queries || self.queued_query_bytes + len > query_bytes)
@@ -354,7 +365,7 @@ impl Outbox {
         let entries = || {
             let waiting = lanes.iter(Lane::Interactive).chain(lanes.iter(Lane::Message));
             let of_others = waiting.filter(|waiting| waiting.tag != ANSWER);
-            of_others.map(|waiting| (SessionId(waiting.tag), waiting.cost))
+            of_others.map(|waiting| (SessionId(waiting.tag & !EVENT), waiting.cost))
         };
         let (cost, queued) = (cost(len), self.budget.used());
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
@@ -394,7 +405,7 @@ impl Outbox {
         frame.to_bytes(Header::default()).ok()
     }
 
-    fn envelope(&self, id: u64) -> Envelope<'_> {
+    pub(super) fn envelope(&self, id: u64) -> Envelope<'_> {
         let owner = match &self.owner {
             Source::Engine(engine) => Address::of_engine(engine),
             Source::Server(instance) => Address::Server { instance: instance.0 },
@@ -409,7 +420,7 @@ impl Outbox {
     }
 
     /// A frame of somebody else.
-    fn push_copy(&mut self, lane: Lane, frame: &Bytes, deadline: Option<Instant>, cost: usize, tag: u64) {
+    pub(super) fn push_copy(&mut self, lane: Lane, frame: &Bytes, deadline: Option<Instant>, cost: usize, tag: u64) {
         self.lanes.push_copy(lane, frame, deadline, cost, tag);
         self.wake = true;
     }
@@ -419,8 +430,8 @@ impl Outbox {
         if waiting.tag == ANSWER || lane == Lane::Volatile {
             return;
         }
-        self.shares.remove(SessionId(waiting.tag), waiting.cost);
-        if lane == Lane::Interactive {
+        self.shares.remove(SessionId(waiting.tag & !EVENT), waiting.cost);
+        if lane == Lane::Interactive && waiting.tag & EVENT == 0 {
             self.queued_queries = self.queued_queries.saturating_sub(1);
             self.queued_query_bytes = self.queued_query_bytes.saturating_sub(waiting.len);
         }

@@ -451,6 +451,9 @@ impl Session {
             // The application hears of it; the sender heard already if it asked to.
             HubEvent::TransmitFailed { .. } => {}
             HubEvent::Kick { user, id } => self.changes.push_back(HubChange::Kick { user, id }),
+            HubEvent::Request(request) => self.changes.push_back(HubChange::Request(request)),
+            // Whoever drives the hub carries it on.
+            HubEvent::Broadcast(_) => {}
         }
     }
 
@@ -531,7 +534,17 @@ impl Session {
             }
         }
         while self.hop.may_hand_out() {
-            let Some(lane) = outbox.next(now, |len| self.hop.admits(len)) else { return };
+            let lane = outbox.next(now, |len| self.hop.admits(len));
+            if outbox.has_news() && lane != Some(Lane::Interactive) {
+                if let Some((frame, cost)) = outbox.next_news() {
+                    self.hop.hand_out(FrameBytes::Shared(frame.clone()), cost, false);
+                    if !send(&FrameBytes::Shared(frame)) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            let Some(lane) = lane else { return };
             let more = outbox.pop_with(lane, |frame, waiting| {
                 if lane == Lane::Volatile && !broken!(VolatileCounted) {
                     self.budget.release(waiting.cost);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     failure::Failure,
-    hub::{Entry, Hub, Party, Place, Reach, Stage, Whose},
+    hub::{Entry, Fanout, Hub, Missed, Party, Place, Progress, Reach, Stage, Whose},
     ids::{DeviceKind, Engine, InstanceId, SessionId, Source, UserId},
     login::{CredentialKind, ResumeSecret, Rights},
     server::{Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, Outbox, Placed, Session},
@@ -108,6 +108,8 @@ pub(crate) struct Town {
     pub(crate) desk: RefCell<Outbox>,
     /// Plain messages that went nowhere: body and failure.
     pub(crate) lost: Vec<(String, Failure)>,
+    /// Members that a broadcast did not reach.
+    pub(crate) missed: Vec<Missed>,
 }
 
 struct Outboxes<'a>(&'a RefCell<Outbox>);
@@ -135,6 +137,7 @@ impl Town {
             global,
             desk: RefCell::new(desk),
             lost: Vec::new(),
+            missed: Vec::new(),
         }
     }
 
@@ -204,6 +207,28 @@ impl Town {
         self.hub.send(self.now, frame, &Outboxes(&self.desk))
     }
 
+    /// What the hub has for others goes to them.
+    pub(crate) fn pass_on(&mut self) {
+        while let Some(reply) = self.hub.poll_reply() {
+            let cell = reply.handle.clone();
+            reply.put(&mut cell.outbox.borrow_mut());
+        }
+        while let Some(fanout) = self.hub.poll_fanout() {
+            self.fan_out(fanout);
+        }
+    }
+
+    /// Time has passed for the hub.
+    pub(crate) fn hub_timeout(&mut self) {
+        while self.hub.handle_timeout(self.now) {}
+        self.pass_on();
+    }
+
+    fn fan_out(&mut self, mut fanout: Fanout) {
+        let missed = &mut |missed: Missed| self.missed.push(missed);
+        while self.hub.carry_on(self.now, &mut fanout, &Outboxes(&self.desk), missed) == Progress::More {}
+    }
+
     pub(crate) fn settle(&mut self, cell: &Cell) {
         let (id, origin, engine) = {
             let session = cell.session.borrow();
@@ -214,6 +239,13 @@ impl Town {
         loop {
             let Some(command) = cell.session.borrow_mut().poll_hub() else { break };
             let Some(event) = self.hub.carry_out(self.now, &party, command, &Outboxes(&self.desk)) else { continue };
+            let event = match event {
+                HubEvent::Broadcast(fanout) => {
+                    self.fan_out(*fanout);
+                    continue;
+                }
+                event => event,
+            };
             if let HubEvent::TransmitFailed { frame, failure } = &event {
                 let Ok(Frame::Send { body, .. } | Frame::EngineMessage { body, .. }) = frame.decode() else {
                     panic!("only plain messages are told so")
@@ -228,6 +260,10 @@ impl Town {
                 HubChange::Window { until, turn } => self.hub.set_window(&party, turn, until),
                 HubChange::Ended { reason, dedupe, attempt } => {
                     self.hub.remove(self.now, &party, reason, attempt, dedupe);
+                }
+                HubChange::Request(request) => {
+                    self.hub.people_request(self.now, &party, request);
+                    self.pass_on();
                 }
                 HubChange::Kick { user, id } => {
                     let victims = self.hub.sessions_of(&user);

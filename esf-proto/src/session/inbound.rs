@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use bytes::Bytes;
 
 use crate::{
-    ids::{MessageId, Source, To},
+    ids::{GroupId, MessageId, Source, To},
     time::UnixMillis,
 };
 
@@ -38,6 +38,11 @@ pub enum MessageKind {
     EngineMessage {
         /// The sender's tag.
         tag: Box<str>,
+    },
+    /// For the handler of broadcasts.
+    Broadcast {
+        /// To which group it went.
+        group: GroupId,
     },
 }
 

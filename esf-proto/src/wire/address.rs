@@ -83,7 +83,7 @@ impl<'a> Address<'a> {
         matches!(self, Self::Server { .. } | Self::Engine { .. })
     }
 
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(match reader.u8()? {
             SERVER => Self::Server { instance: reader.u64()? },
             USER => Self::User { user: name(reader)? },

@@ -54,9 +54,10 @@ bits! {
         EXTENSIONS = 0x02;
         /// Uncounted; may overtake; dropped where a queue is full (ESF-006).
         VOLATILE = 0x04;
-        /// The sender of a `Send` or `EngineMessage` wants to be told when it was dropped (ESF-303).
+        /// The sender of a `Send`, `EngineMessage` or `Broadcast` wants to be told when it was dropped (ESF-303).
         TELL = 0x08;
-        /// A copy of an `EngineMessage` goes to the sender's other devices (ESF-305).
+        /// A copy of an `EngineMessage` goes to the sender's other devices (ESF-305), one of a `Broadcast` to all of them
+        /// (ESF-330).
         ECHO = 0x10;
         /// Reserved: store the message if its target is offline.
         STORE = 0x20;

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    DecodeError, EncodeError, Envelope, Flags, HEADER_LEN, Header, Kind, Login, LoginResult,
+    DecodeError, EncodeError, Envelope, Flags, GroupEventKind, HEADER_LEN, Header, Kind, Login, LoginResult,
+    PresenceList,
+    address::{name, write_name},
     codec::{Fill, Measure, Reader, Sink},
     extensions,
 };
@@ -100,6 +102,15 @@ pub enum Frame<'a> {
         envelope: Envelope<'a>,
         /// Milliseconds until the server gives it up.
         ttl_ms: u32,
+        /// The application's number for what the message means.
+        info_type: u32,
+        /// The message, to the end of the frame.
+        body: &'a [u8],
+    },
+    /// A message to a group (ESF-330). The id is as that of `Send`.
+    Broadcast {
+        /// To which group, from whom.
+        envelope: Envelope<'a>,
         /// The application's number for what the message means.
         info_type: u32,
         /// The message, to the end of the frame.
@@ -203,6 +214,24 @@ pub enum Frame<'a> {
         /// u8: why.
         code: Failure,
     },
+    /// Who came and went (ESF-333).
+    Presence {
+        /// To the engine, from the server.
+        envelope: Envelope<'a>,
+        /// u8 n, n x (u8 event, address).
+        events: PresenceList<'a>,
+    },
+    /// What happened in a dynamic group (ESF-336).
+    GroupEvent {
+        /// From the server.
+        envelope: Envelope<'a>,
+        /// u8: what.
+        event: GroupEventKind,
+        /// str8: the group.
+        group: &'a str,
+        /// str16: a user, or the tag.
+        detail: &'a str,
+    },
 }
 
 impl<'a> Frame<'a> {
@@ -223,6 +252,7 @@ impl<'a> Frame<'a> {
             Self::Fragment { .. } => Kind::Fragment,
             Self::Send { .. } => Kind::Send,
             Self::Certain { .. } => Kind::Certain,
+            Self::Broadcast { .. } => Kind::Broadcast,
             Self::EngineMessage { .. } => Kind::EngineMessage,
             Self::Query { .. } => Kind::Query,
             Self::Reply { .. } => Kind::Reply,
@@ -233,6 +263,8 @@ impl<'a> Frame<'a> {
             Self::BlobOffer { .. } => Kind::BlobOffer,
             Self::BlobEnd { .. } => Kind::BlobEnd,
             Self::BlobCancel { .. } => Kind::BlobCancel,
+            Self::Presence { .. } => Kind::Presence,
+            Self::GroupEvent { .. } => Kind::GroupEvent,
         }
     }
 
@@ -242,6 +274,7 @@ impl<'a> Frame<'a> {
         match self {
             Self::Send { envelope, .. }
             | Self::Certain { envelope, .. }
+            | Self::Broadcast { envelope, .. }
             | Self::EngineMessage { envelope, .. }
             | Self::Query { envelope, .. }
             | Self::Reply { envelope, .. }
@@ -251,7 +284,9 @@ impl<'a> Frame<'a> {
             | Self::Response { envelope, .. }
             | Self::BlobOffer { envelope, .. }
             | Self::BlobEnd { envelope, .. }
-            | Self::BlobCancel { envelope, .. } => Some(envelope),
+            | Self::BlobCancel { envelope, .. }
+            | Self::Presence { envelope, .. }
+            | Self::GroupEvent { envelope, .. } => Some(envelope),
             _ => None,
         }
     }
@@ -385,7 +420,7 @@ impl<'a> Frame<'a> {
                 sink.u64(stream);
                 sink.u8(code as u8);
             }
-            Self::Send { info_type, body, .. } => {
+            Self::Send { info_type, body, .. } | Self::Broadcast { info_type, body, .. } => {
                 sink.u32(info_type);
                 sink.put(body);
             }
@@ -398,6 +433,12 @@ impl<'a> Frame<'a> {
                 sink.u32(info_type);
                 sink.str16(tag)?;
                 sink.put(body);
+            }
+            Self::Presence { events, .. } => events.write(sink),
+            Self::GroupEvent { event, group, detail, .. } => {
+                sink.u8(event as u8);
+                write_name(group, sink)?;
+                sink.str16(detail)?;
             }
             Self::Reply { body, .. } => sink.put(body),
             Self::Ack { .. } => {}
@@ -453,6 +494,7 @@ impl<'a> Frame<'a> {
         let envelope = Envelope::read(reader, Some(kind))?;
         Ok(match kind {
             Kind::Send => Self::Send { envelope, info_type: reader.u32()?, body: reader.rest() },
+            Kind::Broadcast => Self::Broadcast { envelope, info_type: reader.u32()?, body: reader.rest() },
             Kind::Certain => {
                 Self::Certain { envelope, ttl_ms: reader.u32()?, info_type: reader.u32()?, body: reader.rest() }
             }
@@ -492,6 +534,13 @@ impl<'a> Frame<'a> {
                 envelope,
                 stream: reader.u64()?,
                 code: Failure::from_u8(reader.u8()?).ok_or(DecodeError::Value)?,
+            },
+            Kind::Presence => Self::Presence { envelope, events: PresenceList::decode(reader.rest())? },
+            Kind::GroupEvent => Self::GroupEvent {
+                envelope,
+                event: GroupEventKind::from_u8(reader.u8()?).ok_or(DecodeError::Value)?,
+                group: name(reader)?,
+                detail: reader.str16()?,
             },
             other => return Err(DecodeError::Unbuilt(other as u8)),
         })

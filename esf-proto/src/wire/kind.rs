@@ -99,8 +99,8 @@ kinds! {
     Send = 0x10, Both, built, windowed, may_be_volatile;
     /// A message with exactly one outcome.
     Certain = 0x11, Both, built, windowed;
-    /// Reserved: a message to a group.
-    Broadcast = 0x12, Both, windowed, may_be_volatile;
+    /// A message to a group.
+    Broadcast = 0x12, Both, built, windowed, may_be_volatile;
     /// A message with a tag, for the engine's event.
     EngineMessage = 0x13, Both, built, windowed, may_be_volatile;
     /// A question to a handler.
@@ -129,10 +129,10 @@ kinds! {
     BlobCancel = 0x22, Both, built;
     /// Reserved: where a stream goes on.
     BlobState = 0x23, Both;
-    /// Reserved: who came and went.
-    Presence = 0x28, ToClient;
-    /// Reserved: what happened in a group.
-    GroupEvent = 0x29, ToClient;
+    /// Who came and went.
+    Presence = 0x28, ToClient, built;
+    /// What happened in a group.
+    GroupEvent = 0x29, ToClient, built;
     /// Reserved: offers a file.
     FileOffer = 0x30, Both;
     /// Reserved: answers an offer of a file.

@@ -3,7 +3,11 @@
 //! A body is decoded in one go, so that a malformed one is refused as a whole; what is in it is then iterated without
 //! allocation. The server answers a malformed request body with `Malformed` (ESF-322).
 
+mod groups;
+
 use bytes::BytesMut;
+
+pub use self::groups::{Joining, Member, Members, MembersQuery, MyGroup, MyGroups, OfGroup, OfMember, OfTag};
 
 use super::{
     DecodeError, EncodeError,
@@ -55,30 +59,31 @@ methods! {
     IsOnline = 2, true;
     /// The devices of the asker's user: an empty request, [`Devices`].
     MyDevices = 3, true;
-    /// A page of the users that are online: [`OnlineUsersQuery`], [`OnlineUsers`]. Needs the right to list.
+    /// A page of the users that are online: [`PageQuery`], [`OnlineUsers`]. Needs the right to list.
     OnlineUsers = 4, true;
     /// Kicks a user out: [`Kick`], an empty response. Needs the right to kick.
     Kick = 5, true;
-    /// Reserved: the user's contacts.
-    Contacts = 16, false;
-    /// Reserved: the user's contacts that are online.
-    OnlineContacts = 17, false;
-    /// Reserved: the members of a group.
-    GroupMembers = 18, false;
-    /// Reserved: enters a group.
-    GroupJoin = 32, false;
-    /// Reserved: leaves a group.
-    GroupQuit = 33, false;
-    /// Reserved: invites somebody into a group.
-    GroupInvite = 34, false;
-    /// Reserved: takes somebody into a group.
-    GroupPullIn = 35, false;
-    /// Reserved: puts somebody out of a group.
-    GroupRemove = 36, false;
-    /// Reserved: changes the tag of a group.
-    GroupTag = 37, false;
-    /// Reserved: the groups of the user.
-    MyGroups = 38, false;
+    /// A page of the asker's contacts: a [`PageQuery`], answered by [`Members`].
+    Contacts = 16, true;
+    /// A page of the asker's contacts that are online: a [`PageQuery`], answered by [`OnlineUsers`].
+    OnlineContacts = 17, true;
+    /// A page of the members of a group: a [`MembersQuery`], answered by [`Members`]. Needs to be one, or the right to
+    /// list.
+    GroupMembers = 18, true;
+    /// Enters a dynamic group: a [`OfGroup`], answered by [`Joining`].
+    GroupJoin = 32, true;
+    /// Leaves a dynamic group: a [`OfGroup`], answered by an empty response.
+    GroupQuit = 33, true;
+    /// Invites somebody into a dynamic group: a [`OfMember`], answered by an empty response.
+    GroupInvite = 34, true;
+    /// Takes somebody into a dynamic group: a [`OfMember`], answered by an empty response.
+    GroupPullIn = 35, true;
+    /// Puts somebody out of a dynamic group: a [`OfMember`], answered by an empty response.
+    GroupRemove = 36, true;
+    /// Changes the tag of a dynamic group: a [`OfTag`], answered by an empty response.
+    GroupTag = 37, true;
+    /// A page of the groups of the asker: a [`PageQuery`], answered by [`MyGroups`].
+    MyGroups = 38, true;
 }
 
 /// Takes a body that has nothing in it.
@@ -243,14 +248,14 @@ fn read_device(reader: &mut Reader<'_>) -> Result<DeviceEntry, DecodeError> {
     Ok(DeviceEntry { device: DeviceKind(reader.u8()?), instance: InstanceId(reader.u64()?), connected: reader.bool()? })
 }
 
-/// The request of `OnlineUsers`: u16 limit. The page starts at the request's cursor.
+/// The request of `OnlineUsers` and other lists: u16 limit. The page starts at the request's cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OnlineUsersQuery {
-    /// The most users in the page: 1 to [`MAX_LIST`], or 0 for the server's choice.
+pub struct PageQuery {
+    /// The most entries in the page: 1 to [`MAX_LIST`], or 0 for the server's choice.
     pub limit: u16,
 }
 
-impl OnlineUsersQuery {
+impl PageQuery {
     /// Appends the request.
     pub fn encode(self, out: &mut BytesMut) {
         out.u16(self.limit);

@@ -230,7 +230,7 @@ fn only_messages_may_be_volatile() {
 #[test]
 fn unknown_kinds_are_skippable_unless_they_must_be_understood() {
     for (number, error) in
-        [(0x7F, DecodeError::Kind(0x7F)), (0x12, DecodeError::Unbuilt(0x12)), (0x80, DecodeError::Kind(0x80))]
+        [(0x7F, DecodeError::Kind(0x7F)), (0x23, DecodeError::Unbuilt(0x23)), (0x80, DecodeError::Kind(0x80))]
     {
         let frame = RawFrame::parse(bare(number, 0, &[])).expect("a sound frame");
         assert_eq!(frame.decode(), Err(error));
@@ -441,8 +441,8 @@ fn request_bodies_come_back() {
     assert_eq!(devices, [entry, DeviceEntry { connected: false, ..entry }]);
 
     let mut out = BytesMut::new();
-    OnlineUsersQuery { limit: 1000 }.encode(&mut out);
-    assert_eq!(OnlineUsersQuery::decode(&out), Ok(OnlineUsersQuery { limit: 1000 }));
+    PageQuery { limit: 1000 }.encode(&mut out);
+    assert_eq!(PageQuery::decode(&out), Ok(PageQuery { limit: 1000 }));
 
     let mut out = BytesMut::new();
     let users = [OnlineUser::new("anna", &[0, 5]), OnlineUser::new("bo", &[])];
@@ -466,7 +466,7 @@ fn malformed_request_bodies_are_refused() {
     assert_eq!(Online::decode(&[0, 2]).map(drop), Err(DecodeError::Value));
     assert_eq!(Devices::decode(&[1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]).map(drop), Err(DecodeError::Value));
     assert_eq!(Devices::decode(&[2]).map(drop), Err(DecodeError::Truncated));
-    assert_eq!(OnlineUsersQuery::decode(&[0xE9, 3]), Err(DecodeError::Value));
+    assert_eq!(PageQuery::decode(&[0xE9, 3]), Err(DecodeError::Value));
     assert_eq!(OnlineUsers::decode(&[1, 0, 1, b'a', 3, 0, 0]).map(drop), Err(DecodeError::Truncated));
     assert_eq!(OnlineUsers::decode(&[0xE9, 3]).map(drop), Err(DecodeError::Value));
     assert_eq!(Kick::decode(&[0]), Err(DecodeError::Address));
@@ -494,7 +494,7 @@ fn the_table_of_methods_has_each_number_once() {
         assert_eq!(Method::from_u16(*method as u16), Some(*method));
     }
     let built: Vec<_> = Method::ALL.iter().filter(|method| method.is_built()).map(|method| method.name()).collect();
-    assert_eq!(built, ["Ping", "IsOnline", "MyDevices", "OnlineUsers", "Kick"]);
+    assert!(built.len() == Method::ALL.len(), "{built:?}");
     assert_eq!(Method::from_u16(0), None);
 }
 

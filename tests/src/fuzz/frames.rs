@@ -7,7 +7,8 @@ use esf_proto::{
     ids::{DeviceKind, InstanceId},
     login::{CredentialKind, LoginCode, Mode, ResumeSecret, Rights},
     wire::{
-        Address, Credential, Envelope, Flags, Frame, Header, Hop, Kind, Login, LoginResult, Resume, Welcome, requests,
+        Address, Credential, Envelope, Flags, Frame, GroupEventKind, Header, Hop, Kind, Login, LoginResult,
+        PresenceList, Resume, Welcome, requests,
     },
 };
 
@@ -77,6 +78,7 @@ impl<'a> Cast<'a> {
             Kind::Certain => {
                 Frame::Certain { envelope, ttl_ms: input.number32(), info_type: input.number32(), body: input.bytes() }
             }
+            Kind::Broadcast => Frame::Broadcast { envelope, info_type: input.number32(), body: input.bytes() },
             Kind::EngineMessage => {
                 let (info_type, tag) = (input.number32(), input.text());
                 Frame::EngineMessage { envelope, info_type, tag, body: input.bytes() }
@@ -100,13 +102,35 @@ impl<'a> Cast<'a> {
             Kind::BlobCancel => {
                 Frame::BlobCancel { envelope, stream: self.stream(input), code: input.of(Failure::ALL) }
             }
+            Kind::Presence => {
+                const LISTS: [&[u8]; 3] =
+                    [b"\x01\x01\x01\x03ann", b"\x02\x06\x01\x03ben\x04\x02\x03ann\x01", b"\x01\x05\x01\x01x"];
+                let events = PresenceList::decode(input.of(&LISTS)).expect("a list of events");
+                Frame::Presence { envelope, events }
+            }
+            Kind::GroupEvent => {
+                let event = input.of(GroupEventKind::ALL);
+                Frame::GroupEvent { envelope, event, group: input.text(), detail: input.text() }
+            }
             _ => unreachable!("{kind:?} has no frame"),
         }
     }
 
     /// A request with a body that its method may understand.
     fn request(&self, envelope: Envelope<'a>, input: &mut Input<'a>) -> Frame<'a> {
-        const BODIES: [&[u8]; 7] = [b"", b"\0\0", b"\x01\0", b"\x02\0\x03ann\x03ben", b"\x03ann", b"\xe8\x03", b"\xff"];
+        const BODIES: [&[u8]; 11] = [
+            b"",
+            b"\0\0",
+            b"\x01\0",
+            b"\x02\0\x03ann\x03ben",
+            b"\x03ann",
+            b"\xe8\x03",
+            b"\xff",
+            b"\x02~g",
+            b"\x02~g\0\0",
+            b"\x02~g\x03ben",
+            b"\x02~g\x01\0t",
+        ];
         let ttl_ms = input.number32();
         let method = match input.below(requests::Method::ALL.len() + 1) {
             any if any == requests::Method::ALL.len() => input.byte().into(),

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::{Hub, Party, Place, Reach, Stage, Whose},
+    hub::{Fanout, Hub, Party, Place, Progress, Reach, Stage, Whose},
     ids::{Engine, InstanceId, SessionId},
     login::ResumeSecret,
-    server::{Config, Counters, Desk, Generation, HubChange, LoginClaim, Outbox, Session, SessionState},
+    server::{Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, Outbox, Session, SessionState},
     session::budget::Budget,
+    store::StoreResponse,
     time::{Instant, UnixMillis},
     wire::RawFrame,
 };
@@ -117,6 +118,8 @@ impl Town {
             cell.session.borrow_mut().handle_timeout(self.now, &mut cell.outbox.borrow_mut());
             self.settle(&cell);
         }
+        while self.hub.handle_timeout(self.now) {}
+        self.pass_on();
         assert!(self.hub.poll_timeout().is_none_or(|at| at > self.now), "the hub is due again at once");
     }
 
@@ -148,6 +151,25 @@ impl Town {
         self.settle(cell);
     }
 
+    /// What the hub has for others goes to them; its store knows nobody.
+    fn pass_on(&mut self) {
+        while let Some((job, _)) = self.hub.poll_request() {
+            self.hub.handle_response(self.now, job, Ok(StoreResponse::NotFound));
+        }
+        while let Some(reply) = self.hub.poll_reply() {
+            let cell = reply.handle.clone();
+            reply.put(&mut cell.outbox.borrow_mut());
+        }
+        while let Some(fanout) = self.hub.poll_fanout() {
+            self.fan_out(fanout);
+        }
+    }
+
+    fn fan_out(&self, mut fanout: Fanout) {
+        let outboxes = Outboxes(&self.desk_outbox);
+        while self.hub.carry_on(self.now, &mut fanout, &outboxes, &mut |_| ()) == Progress::More {}
+    }
+
     fn settle(&mut self, cell: &Rc<Cell>) {
         let (id, origin, engine): (_, _, Engine) = {
             let session = cell.session.borrow();
@@ -157,8 +179,10 @@ impl Town {
         let party = Party { session: id, origin, engine: &engine, rights, handle: cell };
         loop {
             let Some(command) = cell.session.borrow_mut().poll_hub() else { break };
-            if let Some(event) = self.hub.carry_out(self.now, &party, command, &Outboxes(&self.desk_outbox)) {
-                cell.session.borrow_mut().handle_hub(event);
+            match self.hub.carry_out(self.now, &party, command, &Outboxes(&self.desk_outbox)) {
+                Some(HubEvent::Broadcast(fanout)) => self.fan_out(*fanout),
+                Some(event) => cell.session.borrow_mut().handle_hub(event),
+                None => {}
             }
         }
         loop {
@@ -168,6 +192,7 @@ impl Town {
                 HubChange::Ended { reason, dedupe, attempt } => {
                     self.hub.remove(self.now, &party, reason, attempt, dedupe);
                 }
+                HubChange::Request(request) => self.hub.people_request(self.now, &party, request),
                 HubChange::Kick { user, id } => {
                     let victims = self.hub.sessions_of(&user);
                     let status = if victims.is_empty() { Err(Failure::Offline) } else { Ok(()) };
@@ -178,6 +203,7 @@ impl Town {
                 }
             }
         }
+        self.pass_on();
         let closes = cell.session.borrow_mut().poll_close(Generation::FIRST);
         if let Some(reason) = closes
             && cell.session.borrow().state() != SessionState::Ended

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use esf_proto::wire::{
     DecodeError, Flags, Frame, Frames, Hop, RawFrame, Splitter,
-    requests::{Devices, Kick, Online, OnlineUsers, OnlineUsersQuery, Users},
+    requests::{Devices, Kick, Online, OnlineUsers, PageQuery, Users},
 };
 
 use super::{
@@ -120,7 +120,7 @@ fn look_at_as_bodies(data: &[u8]) {
     if let Ok(kick) = Kick::decode(data) {
         assert_eq!(data.len(), 1 + kick.user.len());
     }
-    if let Ok(query) = OnlineUsersQuery::decode(data) {
+    if let Ok(query) = PageQuery::decode(data) {
         assert_eq!(query.limit.to_le_bytes()[..], *data);
     }
 }

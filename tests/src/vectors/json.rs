@@ -7,7 +7,8 @@ use esf_proto::{
     ids::{DeviceKind, InstanceId},
     login::{CredentialKind, LoginCode, Mode, ResumeSecret, Rights},
     wire::{
-        self, Address, DecodeError, Envelope, Flags, Frame, Header, Hop, LoginResult, RawFrame, Welcome as WireWelcome,
+        self, Address, DecodeError, Envelope, Flags, Frame, GroupEventKind, Header, Hop, LoginResult, PresenceEvent,
+        PresenceList, PresenceStage, RawFrame, Welcome as WireWelcome,
     },
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -97,6 +98,7 @@ enum Body {
     Fragment { stream: Long, offset: Long, last: bool, data: Hex },
     Send { to: To, from: To, id: Long, info_type: u32, body: Hex },
     Certain { to: To, from: To, id: Long, ttl_ms: u32, info_type: u32, body: Hex },
+    Broadcast { to: To, from: To, id: Long, info_type: u32, body: Hex },
     EngineMessage { to: To, from: To, id: Long, info_type: u32, tag: String, body: Hex },
     Query { to: To, from: To, id: Long, ttl_ms: u32, info_type: u32, body: Hex },
     Reply { to: To, from: To, id: Long, body: Hex },
@@ -107,6 +109,51 @@ enum Body {
     BlobOffer { to: To, from: To, id: Long, stream: Long, total: Option<Long>, info_type: u32, name: String },
     BlobEnd { to: To, from: To, id: Long, stream: Long, total: Long },
     BlobCancel { to: To, from: To, id: Long, stream: Long, code: u8 },
+    Presence { to: To, from: To, id: Long, events: Events },
+    GroupEvent { to: To, from: To, id: Long, event: u8, group: String, detail: String },
+}
+
+/// The events of a presence, as the list that they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Events(Vec<u8>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneEvent {
+    event: u8,
+    who: To,
+}
+
+impl Events {
+    fn of(list: PresenceList<'_>) -> Self {
+        let mut bytes = Vec::new();
+        PresenceList::of(&list.iter().collect::<Vec<_>>(), &mut bytes).expect("what was read");
+        Self(bytes)
+    }
+
+    fn list(&self) -> PresenceList<'_> {
+        PresenceList::decode(&self.0).expect("what was written")
+    }
+}
+
+impl Serialize for Events {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let one = |event: PresenceEvent<'_>| OneEvent { event: event.stage as u8, who: To::of(event.who) };
+        serializer.collect_seq(self.list().iter().map(one))
+    }
+}
+
+impl<'de> Deserialize<'de> for Events {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let events = Vec::<OneEvent>::deserialize(deserializer)?;
+        let stage = |number| PresenceStage::from_u8(number).ok_or_else(|| D::Error::custom("no event of a presence"));
+        let (mut bytes, mut list) = (Vec::new(), Vec::new());
+        for event in &events {
+            list.push(PresenceEvent::new(stage(event.event)?, event.who.address()));
+        }
+        PresenceList::of(&list, &mut bytes).map_err(D::Error::custom)?;
+        Ok(Self(bytes))
+    }
 }
 
 /// An address; which fields it has says which form it is. The server's is the one without a name.
@@ -235,10 +282,20 @@ impl Body {
             Frame::BlobCancel { stream, code, .. } => {
                 Self::BlobCancel { to, from, id, stream: Long(stream), code: code as u8 }
             }
+            Frame::Presence { events, .. } => Self::Presence { to, from, id, events: Events::of(events) },
+            Frame::GroupEvent { event, group, detail, .. } => Self::GroupEvent {
+                to,
+                from,
+                id,
+                event: event as u8,
+                group: group.to_owned(),
+                detail: detail.to_owned(),
+            },
             Frame::Send { info_type, body, .. } => Self::Send { to, from, id, info_type, body: hex(body) },
             Frame::Certain { ttl_ms, info_type, body, .. } => {
                 Self::Certain { to, from, id, ttl_ms, info_type, body: hex(body) }
             }
+            Frame::Broadcast { info_type, body, .. } => Self::Broadcast { to, from, id, info_type, body: hex(body) },
             Frame::EngineMessage { info_type, tag, body, .. } => {
                 Self::EngineMessage { to, from, id, info_type, tag: tag.to_owned(), body: hex(body) }
             }
@@ -290,6 +347,15 @@ impl Body {
                 stream: stream.0,
                 code: Failure::from_u8(*code).expect("a failure"),
             },
+            Self::Presence { to, from, id, events } => {
+                Frame::Presence { envelope: envelope(to, from, id), events: events.list() }
+            }
+            Self::GroupEvent { to, from, id, event, group, detail } => Frame::GroupEvent {
+                envelope: envelope(to, from, id),
+                event: GroupEventKind::from_u8(*event).expect("an event of a group"),
+                group,
+                detail,
+            },
             Self::Send { to, from, id, info_type, body } => {
                 Frame::Send { envelope: envelope(to, from, id), info_type: *info_type, body: &body.0 }
             }
@@ -299,6 +365,9 @@ impl Body {
                 info_type: *info_type,
                 body: &body.0,
             },
+            Self::Broadcast { to, from, id, info_type, body } => {
+                Frame::Broadcast { envelope: envelope(to, from, id), info_type: *info_type, body: &body.0 }
+            }
             Self::EngineMessage { to, from, id, info_type, tag, body } => {
                 Frame::EngineMessage { envelope: envelope(to, from, id), info_type: *info_type, tag, body: &body.0 }
             }

@@ -70,7 +70,7 @@ fn the_typed_requests_say_what_they_ask() {
     assert!(requests.iter().all(|(to, ..)| *to == Address::Server { instance: 0 }));
     assert_eq!(requests.iter().map(|(_, method, ..)| *method).collect::<Vec<_>>(), [2, 3, 4, 5]);
     assert_eq!(requests::Users::decode(requests[0].3).unwrap().collect::<Vec<_>>(), ["bob", "eve"]);
-    assert_eq!((requests[2].2, requests::OnlineUsersQuery::decode(requests[2].3).unwrap().limit), (&b"page 2"[..], 50));
+    assert_eq!((requests[2].2, requests::PageQuery::decode(requests[2].3).unwrap().limit), (&b"page 2"[..], 50));
     assert_eq!(requests::Kick::decode(requests[3].3).unwrap().user, "eve");
 }
 

@@ -455,13 +455,13 @@ fn a_copy_says_to_whom_the_message_went_in_every_form_of_address() {
 fn unknown_kinds_are_skipped_or_close_the_link_as_their_flag_says() {
     let mut hand = Hand::online();
     // Routed ones are counted, those of a hop are not; kinds that have a number and are not built likewise.
-    for kind in [0x7F, Kind::Presence as u8, 0x0F, 0xFF, 0x0C] {
+    for kind in [0x7F, Kind::BlobState as u8, 0x0F, 0xFF, 0x0C] {
         hand.give_bytes(of_kind(kind, Flags::NONE));
     }
     assert_eq!(hand.session.stats().skipped, 5);
     hand.pass(ms(100));
     assert_eq!(hand.sent()[0].decode(), Ok(Frame::Count { received: 2, taken: 0 }));
-    for kind in [0x7F, Kind::Presence as u8, 0x0F, 0xFF] {
+    for kind in [0x7F, Kind::BlobState as u8, 0x0F, 0xFF] {
         let mut hand = Hand::online();
         hand.give_bytes(of_kind(kind, Flags::MUST_UNDERSTAND));
         assert_eq!(hand.session.state(), State::Closed(CloseReason::Unsupported), "{kind}");

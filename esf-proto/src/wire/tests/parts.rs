@@ -137,8 +137,12 @@ impl Parts {
     pub(super) fn frame(&self) -> Frame<'_> {
         let [body, cursor, token] = self.blobs.each_ref().map(|blob| &blob[..]);
         let [info_type, ttl_ms, ..] = self.middle;
-        let to = if self.kind.is_answer() { &self.to_answer } else { &self.to };
-        let envelope = Envelope::new(to.borrow(), self.from.borrow(), self.large[0]);
+        let to = match self.kind {
+            kind if kind.is_answer() => self.to_answer.borrow(),
+            Kind::Broadcast => Address::Group { group: "~g" },
+            _ => self.to.borrow(),
+        };
+        let envelope = Envelope::new(to, self.from.borrow(), self.large[0]);
         let failure = pick(Failure::ALL, self.small[0]);
         let status = if self.bits[0] { Ok(()) } else { Err(failure) };
         match self.kind {
@@ -153,6 +157,7 @@ impl Parts {
             Kind::GoAway => Frame::GoAway { retry_after_ms: self.middle[0] },
             Kind::Send => Frame::Send { envelope, info_type, body },
             Kind::Certain => Frame::Certain { envelope, ttl_ms, info_type, body },
+            Kind::Broadcast => Frame::Broadcast { envelope, info_type, body },
             Kind::EngineMessage => Frame::EngineMessage { envelope, info_type, tag: &self.text, body },
             Kind::Query => Frame::Query { envelope, ttl_ms, info_type, body },
             Kind::Reply => Frame::Reply { envelope, body },
@@ -167,6 +172,16 @@ impl Parts {
             }
             Kind::BlobEnd => Frame::BlobEnd { envelope, stream: self.large[1], total: self.large[2] },
             Kind::BlobCancel => Frame::BlobCancel { envelope, stream: self.large[1], code: failure },
+            Kind::Presence => {
+                const LISTS: [&[u8]; 2] = [b"\x01\x06\x01\x03ann", b"\x02\x01\x01\x03ann\x03\x02\x03ann\x01"];
+                let events = PresenceList::decode(pick(&LISTS, self.small[1])).expect("a list");
+                Frame::Presence { envelope, events }
+            }
+            Kind::GroupEvent => {
+                let event = pick(GroupEventKind::ALL, self.small[0]);
+                let group = if self.user.is_empty() { "~" } else { &self.user };
+                Frame::GroupEvent { envelope, event, group, detail: &self.text }
+            }
             Kind::Failure => Frame::Failure { envelope, about: self.small[2], code: failure },
             Kind::Request => Frame::Request { envelope, ttl_ms, method: self.short, cursor, body },
             Kind::Response => Frame::Response { envelope, status, cursor, body },

@@ -117,7 +117,7 @@ proptest! {
         if let Ok(users) = OnlineUsers::decode(&bytes) {
             prop_assert_eq!(users.len(), users.count());
         }
-        let _ = (Online::decode(&bytes).map(Iterator::count), Kick::decode(&bytes), OnlineUsersQuery::decode(&bytes));
+        let _ = (Online::decode(&bytes).map(Iterator::count), Kick::decode(&bytes), PageQuery::decode(&bytes));
     }
 }
 

@@ -5,7 +5,7 @@ use esf_proto::{
     close::CloseReason,
     failure::Failure,
     server::Config,
-    wire::{Address, Envelope, Flags, Frame, Kind, RawFrame},
+    wire::{Address, Envelope, Flags, Frame, GroupEventKind, Kind, PresenceList, RawFrame},
 };
 use esf_tests::{
     by_hand::{bytes_of, disguised, extended, extension, frame_of, no_frames, replaced, with_tail, without_tail},
@@ -100,6 +100,21 @@ fn a_kind_that_only_the_server_sends_closes_the_link() {
     ];
     for (what, bytes) in cases {
         Scene::new().closes(what, bytes, INVALID);
+    }
+    for what in ["who came and went", "what happened in a group"] {
+        let scene = Scene::new();
+        let envelope = Envelope::new(Address::User { user: "ben" }, Address::of_engine(&scene.mallory.engine), 0);
+        let events = PresenceList::decode(b"\x01\x02\x01\x04anna").expect("a list");
+        let bytes = match what {
+            "who came and went" => bytes_of(&Frame::Presence { envelope, events }),
+            _ => bytes_of(&Frame::GroupEvent {
+                envelope,
+                event: GroupEventKind::Removed,
+                group: "~chess",
+                detail: "anna",
+            }),
+        };
+        scene.closes(what, bytes, INVALID);
     }
 }
 
@@ -319,7 +334,6 @@ fn unknown_routed(to: &str) -> Vec<(u8, Address<'_>)> {
     let target = if to.is_empty() { server() } else { Address::User { user: to } };
     numbers
         .map(|kind| match Kind::from_u8(kind) {
-            Some(Kind::Broadcast) => (kind, Address::Group { group: "g" }),
             Some(Kind::Accepted) => (kind, server()),
             _ => (kind, target),
         })
@@ -329,9 +343,6 @@ fn unknown_routed(to: &str) -> Vec<(u8, Address<'_>)> {
 fn routed(from: &RawLink, kind: u8, flags: Flags, to: Address<'_>) -> Bytes {
     let envelope = Envelope::new(to, Address::of_engine(&from.engine), 5);
     // The payload of an accepted stand-in: the envelope and some bytes. An answer has the same address forms.
-    let shape = match to {
-        Address::Group { .. } => Frame::Query { envelope, ttl_ms: 1, info_type: 1, body: b"more" },
-        _ => Frame::Send { envelope, info_type: 1, body: b"more" },
-    };
+    let shape = Frame::Send { envelope, info_type: 1, body: b"more" };
     disguised(&bytes_of(&shape), kind, flags.bits())
 }

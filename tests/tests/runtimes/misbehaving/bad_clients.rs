@@ -354,7 +354,7 @@ pub(super) fn kinds_that_nobody_knows(runtime: &dyn Runtime) {
         closes(&victims, &what, mallory(&victims), CloseReason::Unsupported, frame_of(kind, must, b"more"));
         link = mallory(&victims);
     }
-    for kind in [0x1F, 0x7F, Kind::Presence as u8, Kind::FileOffer as u8] {
+    for kind in [0x1F, 0x7F, Kind::BlobState as u8, Kind::FileOffer as u8] {
         let what = format!("kind {kind:#x}");
         let routed = disguised(&link.plain("bob", "more"), kind, 0);
         link.push(routed.clone());

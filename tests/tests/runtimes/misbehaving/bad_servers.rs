@@ -309,7 +309,7 @@ pub(super) fn kinds_that_must_be_understood(runtime: &dyn Runtime) {
         let row = (format!("kind {kind:#x}"), frame_of(kind, must, b"more"), CloseReason::Unsupported);
         end_it(runtime, vec![row]);
     }
-    for kind in [0x7F, Kind::Presence as u8, Kind::FileOffer as u8] {
+    for kind in [0x7F, Kind::BlobState as u8, Kind::FileOffer as u8] {
         let client = AtTheMercy::new(runtime);
         let mut link = client.welcome();
         let bytes = disguised(&bytes_of(&send(&link, "hi")), kind, must);

@@ -1,0 +1,428 @@
+//! What goes to many: broadcasts, events of groups, presence. It leaves in slices, so that others come between, and in
+//! order where there is one to keep.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
+use core::ops::Bound;
+
+use bytes::Bytes;
+
+use super::{Hub, Reach, Whose, groups::Group};
+use crate::{
+    failure::Failure,
+    ids::{DeviceKind, Engine, GroupId, InstanceId, SessionId, Source, UserId},
+    server::{Change, SERVER},
+    session::{budget::Budget, lanes::cost},
+    time::Instant,
+    wire::{Address, Flags, Kind, RawFrame},
+};
+
+/// Outputs of a slice.
+const SLICE: usize = 256;
+/// Broadcasts of a session that may wait …
+const WAITING: usize = 64;
+/// … and their bytes, one of any size aside.
+const WAITING_BYTES: usize = 256 * 1024;
+/// Events of a group that may wait.
+const EVENTS: usize = 1024;
+/// What all broadcasts and events that wait may hold.
+const ALL_BYTES: usize = 64 << 20;
+/// A group tells of groupmates up to so many devices.
+const TALKATIVE: usize = 1000;
+/// Frames below this are copied instead of shared, so that they do not hold what they were read into.
+const SMALL_FRAME: usize = 1024;
+
+/// Something on its way to many, and how far it has come.
+#[derive(Debug)]
+pub struct Fanout {
+    what: What,
+    /// Charged while it waits.
+    cost: usize,
+    /// How often others were looked at again when this one was taken.
+    taken: u64,
+}
+
+#[derive(Debug)]
+enum What {
+    Broadcast(Broadcast),
+    Event { group: GroupId, frame: RawFrame, by: SessionId, whom: Whom, after: Option<(UserId, SessionId)> },
+    Presence(Presence),
+}
+
+#[derive(Debug)]
+struct Broadcast {
+    group: GroupId,
+    frame: RawFrame,
+    by: SessionId,
+    /// `None` for the server.
+    from: Option<Engine>,
+    after: Option<(UserId, SessionId)>,
+}
+
+/// Who of a group hears an event.
+#[derive(Debug)]
+enum Whom {
+    AllBut(Option<UserId>),
+    One(UserId),
+}
+
+#[derive(Debug)]
+struct Presence {
+    subject: UserId,
+    change: Change,
+    contacts: Arc<[UserId]>,
+    /// The next contact.
+    contact: usize,
+    groups: Vec<GroupId>,
+    /// The group that it is at.
+    group: usize,
+    after: Option<(UserId, SessionId)>,
+}
+
+/// A member that missed a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The group.
+    pub group: GroupId,
+    /// Who sent it.
+    pub from: Source,
+    /// Who missed it.
+    pub to: UserId,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// How a slice went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more.
+    More,
+    /// Whether its sender is a member is not known yet.
+    Waits,
+    /// That was the last.
+    Done,
+}
+
+impl Fanout {
+    pub(super) fn broadcast(frame: &RawFrame, by: SessionId, from: Option<Engine>) -> Option<Self> {
+        let Ok(Address::Group { group }) = frame.envelope().map(|envelope| envelope.to) else { return None };
+        let group = GroupId::parse(group).ok()?;
+        let frame = if frame.len() < SMALL_FRAME {
+            RawFrame::parse(Bytes::copy_from_slice(frame.bytes())).ok()?
+        } else {
+            frame.clone()
+        };
+        let cost = cost(frame.len());
+        Some(Self { what: What::Broadcast(Broadcast { group, frame, by, from, after: None }), cost, taken: 0 })
+    }
+
+    /// To the members of a group, but for one.
+    pub(super) fn event(group: GroupId, frame: RawFrame, by: SessionId, not: Option<UserId>) -> Self {
+        let cost = cost(frame.len());
+        Self { what: What::Event { group, frame, by, whom: Whom::AllBut(not), after: None }, cost, taken: 0 }
+    }
+
+    /// To one user.
+    pub(super) fn event_to(group: GroupId, frame: RawFrame, by: SessionId, whom: UserId) -> Self {
+        let cost = cost(frame.len());
+        Self { what: What::Event { group, frame, by, whom: Whom::One(whom), after: None }, cost, taken: 0 }
+    }
+
+    pub(super) fn presence(subject: UserId, change: Change, contacts: Arc<[UserId]>, groups: Vec<GroupId>) -> Self {
+        let presence = Presence { subject, change, contacts, contact: 0, groups, group: 0, after: None };
+        Self { what: What::Presence(presence), cost: 0, taken: 0 }
+    }
+
+    /// The frame, if it is a broadcast of a client: what its sender may want to be told about.
+    #[must_use]
+    pub fn frame(&self) -> Option<&RawFrame> {
+        match &self.what {
+            What::Broadcast(Broadcast { frame, from: Some(_), .. }) => Some(frame),
+            _ => None,
+        }
+    }
+
+    fn lane(&self) -> Lane {
+        match &self.what {
+            What::Broadcast(broadcast) => Lane::Sender(broadcast.by),
+            What::Event { group, .. } => Lane::Group(group.clone()),
+            What::Presence(presence) => Lane::Subject(presence.subject.clone()),
+        }
+    }
+}
+
+/// Among which a fan-out keeps its order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Sender(SessionId),
+    Group(GroupId),
+    Subject(UserId),
+}
+
+/// What waits to go to many. Those of a sender, of a group and about a user go one after the other, and everybody's take
+/// turns: one who sends much delays nobody but itself.
+#[derive(Debug)]
+pub struct Fanouts {
+    lanes: BTreeMap<Lane, VecDeque<Fanout>>,
+    ring: VecDeque<Lane>,
+    /// Those that wait until it is known who their sender is.
+    parked: Vec<Lane>,
+    unparked: u64,
+    budget: Budget,
+}
+
+impl Fanouts {
+    /// Nothing that waits, charged to what all sessions may hold.
+    #[must_use]
+    pub fn new(global: &Arc<Budget>) -> Self {
+        let budget = Budget::within(global.clone(), ALL_BYTES);
+        Self { lanes: BTreeMap::new(), ring: VecDeque::new(), parked: Vec::new(), unparked: 0, budget }
+    }
+
+    /// Puts something at the end of its lane.
+    ///
+    /// # Errors
+    /// There is no room: too much of its sender or group waits, or too much of all.
+    pub fn push(&mut self, fanout: Fanout) -> Result<(), Failure> {
+        let lane = fanout.lane();
+        let waiting = self.lanes.get(&lane);
+        let (count, bytes) = waiting
+            .map_or((0, 0), |waiting| (waiting.len(), waiting.iter().map(|waiting| waiting.cost).sum::<usize>()));
+        let fits = match lane {
+            Lane::Sender(_) => count < WAITING && (count == 0 || bytes + fanout.cost <= WAITING_BYTES),
+            Lane::Group(_) => count < EVENTS,
+            // At most one is begun for each change of a user's, and those are as rare as they are told.
+            Lane::Subject(_) => true,
+        };
+        if !fits || !self.budget.charge(fanout.cost) {
+            return Err(Failure::Busy);
+        }
+        match self.lanes.get_mut(&lane) {
+            Some(waiting) => waiting.push_back(fanout),
+            None => {
+                self.lanes.insert(lane.clone(), VecDeque::from([fanout]));
+                self.ring.push_back(lane);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next that may go on; its lane waits until it is [put back](Self::put_back).
+    #[must_use]
+    pub fn take_next(&mut self) -> Option<Fanout> {
+        let lane = self.ring.pop_front()?;
+        let mut fanout = self.lanes.get_mut(&lane)?.pop_front()?;
+        fanout.taken = self.unparked;
+        Some(fanout)
+    }
+
+    /// What [`Fanouts::take_next`] gave, after a slice of it.
+    pub fn put_back(&mut self, fanout: Fanout, progress: Progress) {
+        let lane = fanout.lane();
+        let Some(waiting) = self.lanes.get_mut(&lane) else { return };
+        // What it waits for may have come while it was away.
+        let parks = progress == Progress::Waits && fanout.taken == self.unparked;
+        if progress == Progress::Done {
+            self.budget.release(fanout.cost);
+        } else {
+            waiting.push_front(fanout);
+        }
+        if waiting.is_empty() {
+            self.lanes.remove(&lane);
+        } else if parks {
+            self.parked.push(lane);
+        } else {
+            self.ring.push_back(lane);
+        }
+    }
+
+    /// More is known of somebody: those that waited for it are looked at again.
+    pub fn unpark(&mut self) {
+        self.unparked += 1;
+        self.ring.extend(self.parked.drain(..));
+    }
+
+    /// Whether [`Fanouts::take_next`] has something.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        !self.ring.is_empty()
+    }
+}
+
+impl<H: Clone> Hub<H> {
+    /// Carries a fan-out on by a slice of at most 256 outputs, with shared access. `missed` hears of members that a
+    /// broadcast did not reach.
+    pub fn carry_on(
+        &self,
+        now: Instant,
+        fanout: &mut Fanout,
+        reach: &impl Reach<H>,
+        missed: &mut impl FnMut(Missed),
+    ) -> Progress {
+        match &mut fanout.what {
+            What::Broadcast(broadcast) => self.broadcast(now, broadcast, reach, missed),
+            What::Event { group, frame, by, whom: Whom::One(user), .. } => {
+                let _ = group;
+                for login in self.people.get(user).into_iter().flat_map(|person| &person.devices) {
+                    reach.visit(Whose::Session(&login.handle), |outbox| outbox.group_event(frame, *by));
+                }
+                Progress::Done
+            }
+            What::Event { group, frame, by, whom: Whom::AllBut(not), after } => {
+                let Some(group) = self.groups.get(group) else { return Progress::Done };
+                slice(group, after, SLICE, |user, _, handle| {
+                    if not.as_ref() != Some(user) {
+                        reach.visit(Whose::Session(handle), |outbox| outbox.group_event(frame, *by));
+                    }
+                })
+            }
+            What::Presence(presence) => self.tell_presence(presence, reach),
+        }
+    }
+
+    fn broadcast(
+        &self,
+        now: Instant,
+        broadcast: &mut Broadcast,
+        reach: &impl Reach<H>,
+        missed: &mut impl FnMut(Missed),
+    ) -> Progress {
+        let Broadcast { group: id, frame, by, from, after } = broadcast;
+        if after.is_none() {
+            let person = from.as_ref().and_then(|engine| self.people.get(&engine.user));
+            if person.and_then(|person| person.social.as_ref()).is_some_and(|social| social.is_awaited()) {
+                return Progress::Waits;
+            }
+            if from.as_ref().is_some_and(|engine| !self.is_in(&engine.user, id)) {
+                self.refuse_broadcast(from.as_ref(), frame, reach);
+                return Progress::Done;
+            }
+            self.counters.broadcasts.add(1);
+        }
+        let Some(group) = self.groups.get(id) else { return Progress::Done };
+        let sender = from.as_ref().map(|engine| &engine.user).filter(|_| !frame.flags().contains(Flags::ECHO));
+        slice(group, after, SLICE, |user, _, handle| {
+            if Some(user) == sender {
+                return;
+            }
+            let offered =
+                reach.visit(Whose::Session(handle), |outbox| outbox.offer(now, frame, Kind::Broadcast, *by, None));
+            match offered {
+                Ok(()) => self.counters.relayed.add(1),
+                // One whose session ends just now is no member that is online.
+                Err(Failure::Offline) => {}
+                // Counted where it was dropped (ESF-326).
+                Err(_) if frame.is_volatile() => {}
+                Err(failure) => {
+                    self.counters.broadcasts_missed.add(1);
+                    let from = from.as_ref().map_or(Source::Server(self.server), |from| Source::Engine(from.clone()));
+                    missed(Missed { group: id.clone(), from, to: user.clone(), failure });
+                }
+            }
+        })
+    }
+
+    /// The sender is no member, or there is no such group: the two look the same.
+    fn refuse_broadcast(&self, from: Option<&Engine>, frame: &RawFrame, reach: &impl Reach<H>) {
+        self.counters.not_allowed.add(1);
+        let Some(Engine { user, device, instance }) = from else { return };
+        let (user, device, instance): (&UserId, DeviceKind, InstanceId) = (user, *device, *instance);
+        if let Some(whose) = self.find_instance(user, device, instance) {
+            reach.visit(whose, |outbox| outbox.refuse_broadcast(frame, Failure::NotAllowed));
+        }
+    }
+
+    /// Tells contacts first, then group by group; who shares several groups hears it in the first of them.
+    fn tell_presence(&self, presence: &mut Presence, reach: &impl Reach<H>) -> Progress {
+        let Presence { subject, change, contacts, contact, groups, group, after } = presence;
+        let mut left = SLICE;
+        while let Some(name) = contacts.get(*contact) {
+            if left == 0 {
+                return Progress::More;
+            }
+            *contact += 1;
+            left -= 1;
+            if name == subject {
+                continue;
+            }
+            for login in self.people.get(name).into_iter().flat_map(|person| &person.devices) {
+                left = left.saturating_sub(1);
+                reach.visit(Whose::Session(&login.handle), |outbox| outbox.presence(subject, change, true));
+            }
+        }
+        while let Some(id) = groups.get(*group) {
+            if change.online.is_none() {
+                break;
+            }
+            // Looking whether an earlier group has told is work, too.
+            let most = left / (1 + *group);
+            if most == 0 {
+                return Progress::More;
+            }
+            let earlier: Vec<&Group<H>> = groups
+                .iter()
+                .take(*group)
+                .filter_map(|id| self.groups.get(id))
+                .filter(|group| group.seats.len() <= TALKATIVE)
+                .collect();
+            let found = self.groups.get(id).filter(|group| group.seats.len() <= TALKATIVE);
+            let mut told = 0;
+            let progress = found.map_or(Progress::Done, |found| {
+                slice(found, after, most, |user, session, handle| {
+                    told += 1;
+                    let seat = (user.clone(), session);
+                    if user != subject && !earlier.iter().any(|group| group.seats.contains_key(&seat)) {
+                        reach.visit(Whose::Session(handle), |outbox| outbox.presence(subject, change, false));
+                    }
+                })
+            });
+            if progress != Progress::Done {
+                return Progress::More;
+            }
+            left = left.saturating_sub((told + 1) * (1 + *group));
+            *group += 1;
+            *after = None;
+        }
+        Progress::Done
+    }
+
+    /// Carries a fan-out on to its end, for a server on one thread.
+    pub(super) fn carry_out_all(&self, now: Instant, mut fanout: Fanout, reach: &impl Reach<H>) {
+        while self.carry_on(now, &mut fanout, reach, &mut |_| ()) == Progress::More {}
+    }
+
+    /// A message of the server's application to a group, to be carried on.
+    #[must_use]
+    pub fn broadcast_of_server(frame: &RawFrame) -> Option<Fanout> {
+        Fanout::broadcast(frame, SERVER, None)
+    }
+}
+
+/// Visits the seats of a group behind `after`, `most` of them, and notes where it is.
+fn slice<H>(
+    group: &Group<H>,
+    after: &mut Option<(UserId, SessionId)>,
+    most: usize,
+    mut visit: impl FnMut(&UserId, SessionId, &H),
+) -> Progress {
+    let begin = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut seats = group.seats.range((begin, Bound::Unbounded));
+    let mut last = None;
+    for (seat, handle) in seats.by_ref().take(most) {
+        visit(&seat.0, seat.1, handle);
+        last = Some(seat);
+    }
+    let more = seats.next().is_some();
+    if let (true, Some(last)) = (more, last) {
+        *after = Some(last.clone());
+        Progress::More
+    } else {
+        Progress::Done
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! Lanes and turns of what goes to many; who hears of whom in slices.
+
+use core::time::Duration;
+use std::{format, vec::Vec};
+
+use super::*;
+use crate::{
+    close::CloseReason,
+    server::{
+        Config, LoginClaim,
+        testing::{Cell, SERVER_ID, Town, at, claim, engine, phone, raw},
+    },
+    store::{Person, StoreRequest, StoreResponse},
+    wire::{Envelope, Frame, PresenceStage},
+};
+
+fn group(id: &str) -> GroupId {
+    GroupId::parse(id).unwrap()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name, 255).unwrap()
+}
+
+fn message(from: &Engine, to: &str, flags: Flags, body: &[u8]) -> RawFrame {
+    let envelope = Envelope::new(Address::Group { group: to }, Address::of_engine(from), 1);
+    raw(&Frame::Broadcast { envelope, info_type: 1, body }, flags)
+}
+
+fn by(session: u64, body: &[u8]) -> Fanout {
+    let from = phone("ann");
+    Fanout::broadcast(&message(&from, "red", Flags::NONE, body), SessionId(session), Some(from)).unwrap()
+}
+
+fn fanouts() -> (Fanouts, Arc<Budget>) {
+    let global = Arc::new(Budget::new(1 << 30));
+    (Fanouts::new(&global), global)
+}
+
+fn sender(fanout: &Fanout) -> SessionId {
+    match &fanout.what {
+        What::Broadcast(broadcast) => broadcast.by,
+        other => panic!("{other:?}"),
+    }
+}
+
+// Lanes.
+
+#[test]
+fn senders_take_turns_and_each_keeps_its_order() {
+    let (mut fanouts, global) = fanouts();
+    for (session, body) in [(1, b"a"), (1, b"b"), (2, b"c")] {
+        fanouts.push(by(session, body)).unwrap();
+    }
+    let first = fanouts.take_next().unwrap();
+    let second = fanouts.take_next().unwrap();
+    assert_eq!((sender(&first), sender(&second)), (SessionId(1), SessionId(2)));
+    assert!(fanouts.take_next().is_none(), "the second of a sender waits for its first");
+    fanouts.put_back(first, Progress::More);
+    fanouts.put_back(second, Progress::Done);
+    let first = fanouts.take_next().unwrap();
+    assert_eq!(first.frame().unwrap().payload().last(), Some(&b'a'), "the same goes on");
+    fanouts.put_back(first, Progress::Done);
+    let last = fanouts.take_next().unwrap();
+    assert_eq!(last.frame().unwrap().payload().last(), Some(&b'b'));
+    fanouts.put_back(last, Progress::Done);
+    assert!(!fanouts.has_next() && fanouts.take_next().is_none() && fanouts.lanes.is_empty());
+    assert_eq!(global.used(), 0);
+}
+
+#[test]
+fn one_that_waits_to_be_known_holds_nobody_else_up() {
+    let (mut fanouts, _) = fanouts();
+    fanouts.push(by(1, b"a")).unwrap();
+    fanouts.push(by(2, b"b")).unwrap();
+    let first = fanouts.take_next().unwrap();
+    fanouts.put_back(first, Progress::Waits);
+    let second = fanouts.take_next().unwrap();
+    assert_eq!(sender(&second), SessionId(2));
+    fanouts.put_back(second, Progress::Done);
+    assert!(!fanouts.has_next());
+    fanouts.unpark();
+    let first = fanouts.take_next().unwrap();
+    assert_eq!(sender(&first), SessionId(1));
+    // What it waits for comes while it is looked at.
+    fanouts.unpark();
+    fanouts.put_back(first, Progress::Waits);
+    assert_eq!(sender(&fanouts.take_next().unwrap()), SessionId(1));
+}
+
+#[test]
+fn a_sender_has_so_many_waiting_and_others_their_own() {
+    let (mut fanouts, _) = fanouts();
+    for _ in 0..WAITING {
+        fanouts.push(by(1, b"")).unwrap();
+    }
+    assert_eq!(fanouts.push(by(1, b"")), Err(Failure::Busy));
+    assert_eq!(fanouts.push(by(2, &[0; 300 << 10])), Ok(()), "one of any size");
+    assert_eq!(fanouts.push(by(2, b"")), Err(Failure::Busy));
+}
+
+#[test]
+fn a_fanout_that_is_refused_is_not_charged() {
+    let global = Arc::new(Budget::new(10_000));
+    let mut fanouts = Fanouts::new(&global);
+    let mut pushed = 0;
+    while fanouts.push(by(pushed, &[0; 1_000])).is_ok() {
+        pushed += 1;
+    }
+    assert!((5..10).contains(&pushed), "{pushed}");
+    while let Some(fanout) = fanouts.take_next() {
+        fanouts.put_back(fanout, Progress::Done);
+    }
+    assert_eq!(global.used(), 0);
+}
+
+#[test]
+fn events_of_a_group_are_bounded() {
+    let (mut fanouts, _) = fanouts();
+    let frame = message(&phone("ann"), "~g", Flags::NONE, b"");
+    let event = || Fanout::event(group("~g"), frame.clone(), SessionId(1), None);
+    for _ in 0..EVENTS {
+        fanouts.push(event()).unwrap();
+    }
+    assert_eq!(fanouts.push(event()), Err(Failure::Busy));
+}
+
+// Slices.
+
+/// The store says that everybody is in these groups and has these contacts.
+fn tell(town: &mut Town, groups: &[&str], contacts: &[&str]) {
+    while let Some((job, request)) = town.hub.poll_request() {
+        assert!(matches!(request, StoreRequest::Person { .. }), "{request:?}");
+        let person = Person {
+            exists: true,
+            contacts: contacts.iter().map(|name| user(name)).collect(),
+            groups: groups.iter().map(|id| group(id)).collect(),
+            ..Person::default()
+        };
+        town.hub.handle_response(town.now, job, Ok(StoreResponse::Person(person)));
+    }
+    town.pass_on();
+}
+
+fn town() -> Town {
+    Town::new(Config { store: true, ..Config::default() })
+}
+
+fn people(town: &mut Town, count: usize) -> Vec<(Engine, Cell)> {
+    let engines = (0..count).map(|number| engine(&format!("u{number:04}"), DeviceKind::PHONE, 1));
+    engines.map(|engine| (engine.clone(), town.join(&engine))).collect()
+}
+
+struct Visits<'a>(&'a Town, core::cell::Cell<usize>);
+
+impl Reach<Cell> for Visits<'_> {
+    fn visit<R>(&self, whose: Whose<'_, Cell>, visit: impl FnOnce(&mut crate::server::Outbox) -> R) -> R {
+        self.1.set(self.1.get() + 1);
+        match whose {
+            Whose::Session(cell) => visit(&mut cell.outbox.borrow_mut()),
+            Whose::Server => visit(&mut self.0.desk.borrow_mut()),
+        }
+    }
+}
+
+/// Outputs of each slice.
+fn slices(town: &Town, mut fanout: Fanout) -> Vec<usize> {
+    let mut outputs = Vec::new();
+    loop {
+        let reach = Visits(town, core::cell::Cell::new(0));
+        let progress = town.hub.carry_on(town.now, &mut fanout, &reach, &mut |_| ());
+        outputs.push(reach.1.get());
+        if progress != Progress::More {
+            return outputs;
+        }
+    }
+}
+
+#[test]
+fn a_broadcast_goes_out_in_slices_of_256_and_reaches_everybody_once() {
+    let mut town = town();
+    let all = people(&mut town, 600);
+    tell(&mut town, &["red"], &[]);
+    let frame = message(&all[3].0, "red", Flags::NONE, b"x");
+    let fanout = Fanout::broadcast(&frame, SessionId(4), Some(all[3].0.clone())).unwrap();
+    assert_eq!(slices(&town, fanout), [255, 256, 88]);
+    for (at, (_, cell)) in all.iter().enumerate() {
+        assert_eq!(town.received(cell).len(), usize::from(at != 3), "{at}");
+    }
+}
+
+/// Who comes and goes between two slices changes nothing for the others.
+#[test]
+fn members_come_and_go_between_slices() {
+    let mut town = town();
+    let all = people(&mut town, 600);
+    tell(&mut town, &["red"], &[]);
+    let frame = message(&all[0].0, "red", Flags::ECHO, b"x");
+    let mut fanout = Fanout::broadcast(&frame, SessionId(1), Some(all[0].0.clone())).unwrap();
+    let carry_on = |town: &Town, fanout: &mut Fanout| {
+        town.hub.carry_on(town.now, fanout, &Visits(town, core::cell::Cell::new(0)), &mut |_| ())
+    };
+    assert_eq!(carry_on(&town, &mut fanout), Progress::More);
+    for at in [10, 255, 256, 599] {
+        town.end(&all[at].1, CloseReason::LoggedOff);
+    }
+    while carry_on(&town, &mut fanout) == Progress::More {}
+    for at in (0..600).filter(|at| ![10, 255, 256, 599].contains(at)) {
+        assert_eq!(town.received(&all[at].1).len(), 1, "{at}");
+    }
+}
+
+#[test]
+fn a_group_that_is_gone_meanwhile_ends_the_broadcast() {
+    let mut town = town();
+    let all = people(&mut town, 300);
+    tell(&mut town, &["red"], &[]);
+    let frame = message(&all[0].0, "red", Flags::NONE, b"x");
+    let mut fanout = Fanout::broadcast(&frame, SessionId(1), Some(all[0].0.clone())).unwrap();
+    let carry_on = |town: &Town, fanout: &mut Fanout| {
+        town.hub.carry_on(town.now, fanout, &Visits(town, core::cell::Cell::new(0)), &mut |_| ())
+    };
+    assert_eq!(carry_on(&town, &mut fanout), Progress::More);
+    for (_, cell) in &all {
+        town.end(cell, CloseReason::LoggedOff);
+    }
+    assert_eq!(carry_on(&town, &mut fanout), Progress::Done);
+}
+
+fn stages(town: &mut Town, cell: &Cell) -> Vec<PresenceStage> {
+    let frames = town.received(cell);
+    let stages = |frame: &RawFrame| match frame.decode() {
+        Ok(Frame::Presence { events, .. }) => events.iter().map(|event| event.stage).collect(),
+        _ => Vec::new(),
+    };
+    frames.iter().flat_map(stages).collect()
+}
+
+#[test]
+fn presence_goes_out_in_slices_too() {
+    let mut town = town();
+    let all = people(&mut town, 600);
+    let names: Vec<&str> = all.iter().map(|(engine, _)| engine.user.as_str()).collect();
+    tell(&mut town, &[], &names);
+    town.now = at(3_000);
+    while town.hub.handle_timeout(town.now) {}
+    let mut most = 0;
+    while let Some(fanout) = town.hub.poll_fanout() {
+        most = most.max(slices(&town, fanout).into_iter().max().unwrap_or(0));
+    }
+    assert!((100..=256).contains(&most), "{most}");
+    // Of everybody else, the user and the device.
+    assert_eq!(stages(&mut town, &all[7].1).len(), 599 * 2);
+}
+
+#[test]
+fn a_group_of_too_many_tells_nobody_of_groupmates() {
+    for (size, heard) in [(TALKATIVE, 1), (TALKATIVE + 1, 0)] {
+        let mut town = town();
+        let all = people(&mut town, size - 1);
+        tell(&mut town, &["red"], &[]);
+        town.now = at(3_000);
+        town.hub_timeout();
+        stages(&mut town, &all[0].1);
+        town.join(&phone("zoe"));
+        tell(&mut town, &["red"], &[]);
+        town.now = town.now + Duration::from_secs(2);
+        town.hub_timeout();
+        assert_eq!(stages(&mut town, &all[0].1).len(), heard, "{size}");
+    }
+}
+
+#[test]
+fn nothing_is_left_of_whom_nobody_thinks_any_more() {
+    let mut town = town();
+    let cell = town.join(&phone("ann"));
+    tell(&mut town, &["red"], &["ben"]);
+    town.now = at(3_000);
+    town.hub_timeout();
+    town.end(&cell, CloseReason::LoggedOff);
+    town.hub_timeout();
+    let command = LoginClaim { takes_messages: false, ..claim(&engine("cleo", DeviceKind::PHONE, 3)) };
+    let cell = town.join_with(&command);
+    town.end(&cell, CloseReason::LoggedOff);
+    town.hub_timeout();
+    assert!(town.hub.people.is_empty() && town.hub.due.is_empty());
+    assert!(town.hub.groups.get("red").is_none());
+}
+
+#[test]
+fn the_server_is_a_member_of_every_group() {
+    let mut town = town();
+    let cell = town.join(&phone("ann"));
+    tell(&mut town, &["red"], &[]);
+    let from = Address::Server { instance: SERVER_ID.0 };
+    let envelope = Envelope::new(Address::Group { group: "red" }, from, 0);
+    let frame = raw(&Frame::Broadcast { envelope, info_type: 1, body: b"x" }, Flags::NONE);
+    let fanout = Hub::<Cell>::broadcast_of_server(&frame).unwrap();
+    assert!(fanout.frame().is_none(), "it is told in another way");
+    assert_eq!(slices(&town, fanout), [1]);
+    assert_eq!(town.received(&cell).len(), 1);
+}

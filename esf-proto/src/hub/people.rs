@@ -1,0 +1,381 @@
+//! What the hub knows of people beside their logins: contacts, groups, and what was told of them (ESF-333, ESF-334).
+
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Fanout, Hub, Party, Person, jobs::Purpose};
+use crate::{
+    failure::Failure,
+    ids::{DeviceKind, Engine, GroupId, SessionId, UserId},
+    server::{Change, Outbox, PeopleRequest},
+    store::{self, JobId, StoreFailed, StoreRequest, StoreResponse},
+    time::Instant,
+};
+
+/// Requests of a user that wait until the store has said who the user is.
+const WAITING: usize = 16;
+/// People whose presence is looked at under one lock.
+const TOLD_AT_ONCE: usize = 64;
+/// How long until a store that failed is asked again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What is known of somebody who is, or was a moment ago, online.
+#[derive(Debug)]
+pub(super) struct Social<H> {
+    /// Whether the store has said who this is.
+    known: bool,
+    /// The request that will.
+    asked: Option<JobId>,
+    pub(super) contacts: Arc<[UserId]>,
+    /// The groups that are not dynamic, in order.
+    pub(super) groups: Vec<GroupId>,
+    /// The devices that others were told to be online, in order.
+    told: Vec<DeviceKind>,
+    due: Option<Instant>,
+    waiting: VecDeque<(Asker<H>, PeopleRequest)>,
+}
+
+impl<H> Social<H> {
+    fn new() -> Self {
+        Self {
+            known: false,
+            asked: None,
+            contacts: Arc::new([]),
+            groups: Vec::new(),
+            told: Vec::new(),
+            due: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Whether the store is about to say who this is.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.asked.is_some() && !self.known
+    }
+}
+
+/// Who asked, and the way to its outbox.
+#[derive(Debug, Clone)]
+pub(super) struct Asker<H> {
+    pub(super) session: SessionId,
+    pub(super) engine: Engine,
+    pub(super) handle: H,
+    pub(super) id: u64,
+}
+
+/// Which list a page of names becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub(super) kind: ListKind,
+    /// How many names were asked for.
+    pub(super) limit: usize,
+}
+
+/// Which list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ListKind {
+    Contacts,
+    OnlineContacts,
+    Members,
+}
+
+/// The answer to a request about people, to be put into the asker's outbox after the hub's lock is released.
+#[derive(Debug)]
+pub struct Reply<H> {
+    /// The asker's handle.
+    pub handle: H,
+    id: u64,
+    answer: Result<(Bytes, Bytes), Failure>,
+}
+
+impl<H> Reply<H> {
+    pub(super) fn new(asker: Asker<H>, answer: Result<(Bytes, Bytes), Failure>) -> Self {
+        Self { handle: asker.handle, id: asker.id, answer }
+    }
+
+    /// Puts it into the outbox that the handle leads to.
+    pub fn put(self, outbox: &mut Outbox) {
+        match self.answer {
+            Ok((cursor, body)) => outbox.respond(self.id, Ok(()), &cursor, &body),
+            Err(failure) => outbox.respond(self.id, Err(failure), &[], &[]),
+        }
+    }
+}
+
+impl<H: Clone> Hub<H> {
+    // The store.
+
+    /// The next request for the store.
+    #[must_use]
+    pub fn poll_request(&mut self) -> Option<(JobId, StoreRequest)> {
+        self.jobs.poll()
+    }
+
+    /// Whether [`Hub::poll_request`] has something.
+    #[must_use]
+    pub fn has_request(&self) -> bool {
+        self.jobs.has_request()
+    }
+
+    /// The store's answer. One to nothing that is open is counted and ignored.
+    pub fn handle_response(&mut self, now: Instant, job: JobId, answer: Result<StoreResponse, StoreFailed>) {
+        match self.jobs.take(job) {
+            Some(purpose) => self.answered(now, job, purpose, answer.ok()),
+            None => self.counters.store_unasked.add(1),
+        }
+    }
+
+    /// The contacts or groups of a user are others than before.
+    pub fn relations_changed(&mut self, now: Instant, user: &UserId) {
+        if self.people.contains_key(user) {
+            self.ask_who(now, user);
+        }
+    }
+
+    /// Time has passed: says whether there is more to do now.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        for _ in 0..TOLD_AT_ONCE {
+            if let Some((job, purpose)) = self.jobs.pop_due(now) {
+                self.answered(now, job, purpose, None);
+                continue;
+            }
+            if self.due.first().is_none_or(|(at, _)| *at > now) {
+                return false;
+            }
+            let Some((_, user)) = self.due.pop_first() else { return false };
+            self.tell(now, &user);
+        }
+        true
+    }
+
+    /// The next answer to a request about people.
+    #[must_use]
+    pub fn poll_reply(&mut self) -> Option<Reply<H>> {
+        self.replies.pop_front()
+    }
+
+    /// The next thing that is to be told to many.
+    #[must_use]
+    pub fn poll_fanout(&mut self) -> Option<Fanout> {
+        self.fanouts.pop_front()
+    }
+
+    fn answered(&mut self, now: Instant, job: JobId, purpose: Purpose<H>, answer: Option<StoreResponse>) {
+        if answer.is_none() {
+            self.counters.store_failed.add(1);
+        }
+        match purpose {
+            Purpose::Person(user) => {
+                let person = match answer {
+                    Some(StoreResponse::Person(person)) => Some(person),
+                    _ => None,
+                };
+                self.knows(now, job, &user, person);
+            }
+            Purpose::List(asker, listing) => {
+                let answer = match answer {
+                    Some(StoreResponse::Names(names)) => self.page_of(&names, listing),
+                    // A group that is not there looks like one that others are in.
+                    Some(StoreResponse::NotFound) => Err(Failure::NotAllowed),
+                    _ => Err(Failure::Internal),
+                };
+                self.reply(asker, answer);
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, asker: Asker<H>, answer: Result<(Bytes, Bytes), Failure>) {
+        match answer {
+            Err(Failure::NotAllowed) => self.counters.not_allowed.add(1),
+            Err(Failure::Malformed) => self.counters.requests_malformed.add(1),
+            _ => {}
+        }
+        self.replies.push_back(Reply::new(asker, answer));
+        self.changed = true;
+    }
+
+    /// Asks the store who somebody is. What it said before holds until it answers.
+    fn ask_who(&mut self, now: Instant, user: &UserId) {
+        if !self.config.store {
+            return;
+        }
+        let Some(person) = self.people.get(user) else { return };
+        let request = StoreRequest::Person {
+            user: user.clone(),
+            device: person.devices.last().map_or(DeviceKind::COMMAND_LINE, |login| login.device),
+            max_contacts: self.config.max_contacts,
+            max_groups: self.config.max_groups,
+        };
+        let job = self.jobs.ask(now + self.config.store_timeout, Purpose::Person(user.clone()), request);
+        let social = self.social(user);
+        if let Some(social) = social {
+            // Too much is open: as if it had failed.
+            social.asked = job.or(social.asked);
+            if job.is_none() && !social.known {
+                self.due_at(now + RETRY, user);
+            }
+        }
+        self.changed = true;
+    }
+
+    /// The store has said who somebody is, or has failed to.
+    fn knows(&mut self, now: Instant, job: JobId, user: &UserId, person: Option<store::Person>) {
+        let Some(social) = self.social(user).filter(|social| social.asked == Some(job)) else { return };
+        social.asked = None;
+        match person {
+            Some(person) => {
+                if !core::mem::replace(&mut social.known, true) {
+                    social.told.clear();
+                }
+                social.contacts = person.contacts.into();
+                let mut groups: Vec<GroupId> = person.groups.into_iter().filter(|group| !group.is_dynamic()).collect();
+                groups.sort_unstable();
+                groups.dedup();
+                let before = core::mem::replace(&mut social.groups, groups.clone());
+                if person.cut {
+                    self.counters.relations_cut.add(1);
+                }
+                for group in before.iter().filter(|group| groups.binary_search(group).is_err()) {
+                    self.leave_seats(user, group);
+                }
+                for group in &groups {
+                    self.take_seats(user, group);
+                }
+                self.due_at(now + self.config.presence_window, user);
+            }
+            None if !social.known => self.due_at(now + RETRY, user),
+            None => {}
+        }
+        // A broadcast of theirs may have waited for this.
+        self.changed = true;
+        self.judged += 1;
+        while let Some((asker, request)) = self.social(user).and_then(|social| social.waiting.pop_front()) {
+            self.carry_out_request(now, asker, &request);
+        }
+    }
+
+    // Requests.
+
+    /// Carries out a request about contacts or groups. Its answer comes from [`Hub::poll_reply`].
+    pub fn people_request(&mut self, now: Instant, party: &Party<'_, H>, request: PeopleRequest) {
+        let asker = Asker {
+            session: party.session,
+            engine: party.engine.clone(),
+            handle: party.handle.clone(),
+            id: request.id,
+        };
+        match self.social(&party.engine.user) {
+            Some(social) if social.is_awaited() => {
+                if social.waiting.len() < WAITING {
+                    social.waiting.push_back((asker, request));
+                } else {
+                    self.reply(asker, Err(Failure::Busy));
+                }
+            }
+            _ => self.carry_out_request(now, asker, &request),
+        }
+    }
+
+    // Presence.
+
+    /// A login of this user was entered.
+    pub(super) fn came(&mut self, now: Instant, user: &UserId) {
+        if self.config.store || self.groups.is_member(user) {
+            self.make_social(user);
+        }
+        self.take_all_seats(user);
+        self.ask_who(now, user);
+        if self.social(user).is_some() {
+            self.due_at(now + self.config.presence_window, user);
+        }
+    }
+
+    /// A login of this user has ended; `at_once` if it meant to.
+    pub(super) fn went(&mut self, now: Instant, user: &UserId, session: SessionId, at_once: bool) {
+        self.leave_all_seats(user, session);
+        if self.social(user).is_some() {
+            let wait = if at_once { Duration::ZERO } else { self.config.presence_window };
+            self.due_at(now + wait, user);
+        }
+    }
+
+    /// Has others hear of a user at this time, or earlier if that was planned.
+    fn due_at(&mut self, at: Instant, user: &UserId) {
+        let Some(social) = self.people.get_mut(user).and_then(|person| person.social.as_mut()) else { return };
+        match social.due {
+            Some(due) if due <= at => return,
+            Some(due) => {
+                self.due.remove(&(due, user.clone()));
+            }
+            None => {}
+        }
+        social.due = Some(at);
+        self.due.insert((at, user.clone()));
+        self.changed = true;
+    }
+
+    /// Has others hear how the presence of a user has changed since they heard last, if it has.
+    fn tell(&mut self, now: Instant, user: &UserId) {
+        let Some(Person { devices, social: Some(social), .. }) = self.people.get_mut(user) else { return };
+        social.due = None;
+        if social.is_awaited() && !devices.is_empty() {
+            // Told when the store has said to whom.
+            return;
+        }
+        if devices.is_empty() && self.config.quit_on_offline {
+            self.quit_all(user);
+        }
+        let Some(Person { devices, social: Some(social), .. }) = self.people.get_mut(user) else { return };
+        let mut is: Vec<DeviceKind> = devices.iter().map(|login| login.device).collect();
+        is.sort_unstable();
+        is.dedup();
+        let ask = self.config.store && !social.known && !is.is_empty();
+        if let Some(change) = Change::between(&social.told, &is) {
+            social.told = is;
+            let contacts = social.contacts.clone();
+            let mut groups = social.groups.clone();
+            groups.extend(self.groups.dynamic_of(user).cloned());
+            if !contacts.is_empty() || !groups.is_empty() {
+                self.fanouts.push_back(Fanout::presence(user.clone(), change, contacts, groups));
+                self.changed = true;
+            }
+        }
+        if ask {
+            self.ask_who(now, user);
+        }
+        self.forget_if_gone(user);
+    }
+
+    /// Lets go of a user of whom there is no login and nothing left to tell.
+    pub(super) fn forget_if_gone(&mut self, user: &UserId) {
+        let gone = |person: &Person<H>| {
+            let told = person.social.as_ref().is_none_or(|social| social.told.is_empty() && social.due.is_none());
+            told && person.devices.is_empty() && person.commands.is_empty()
+        };
+        if self.people.get(user).is_some_and(gone) {
+            self.people.remove(user);
+        }
+    }
+
+    pub(super) fn social(&mut self, user: &UserId) -> Option<&mut Social<H>> {
+        self.people.get_mut(user)?.social.as_deref_mut()
+    }
+
+    /// What is known of somebody who is there, with room for it if there was none.
+    pub(super) fn make_social(&mut self, user: &UserId) {
+        if let Some(person) = self.people.get_mut(user) {
+            if person.social.is_none() {
+                let mut social = Social::new();
+                if !self.config.store {
+                    // Nobody was told of who they share a group with from now on: those hear it from the group.
+                    social.told = person.devices.iter().map(|login| login.device).collect();
+                    social.told.sort_unstable();
+                    social.told.dedup();
+                }
+                person.social = Some(Box::new(social));
+            }
+        }
+    }
+}
