@@ -69,6 +69,11 @@ impl Latest {
         let stage = |online| if online { PresenceStage::GroupmateOnline } else { PresenceStage::GroupmateOffline };
         self.mate.take().map(|online| (stage(online), None))
     }
+
+    /// Whether [`Latest::pop`] has nothing more.
+    fn is_told(&self) -> bool {
+        self.contact.is_none() && self.devices.is_empty() && self.mate.is_none()
+    }
 }
 
 impl News {
@@ -102,7 +107,9 @@ impl News {
             let Some(mut first) = self.of.first_entry() else { break };
             if let Some((stage, device)) = first.get_mut().pop() {
                 events.push((first.key().clone(), stage, device));
-            } else {
+            }
+            // Looked at now, so that a list whose last event is its fiftieth leaves nothing behind.
+            if first.get().is_told() {
                 freed += SUBJECT_COST + first.key().len();
                 first.remove();
             }

@@ -92,6 +92,16 @@ fn news_go_in_frames_of_fifty_and_give_their_room_back() {
 }
 
 #[test]
+fn nothing_waits_behind_a_frame_that_is_just_full() {
+    let (mut outbox, ..) = testing::outbox(Config::default());
+    for number in 0..50 {
+        outbox.presence(&user(&std::format!("user{number:02}")), &came(&[], &[PHONE]), false);
+    }
+    assert_eq!(told(&mut outbox).len(), 50);
+    assert!(outbox.is_empty());
+}
+
+#[test]
 fn a_user_with_more_devices_than_a_frame_holds_is_told_in_parts() {
     let (mut outbox, ..) = testing::outbox(Config::default());
     let devices: Vec<DeviceKind> = (16..=255).map(DeviceKind).collect();
