@@ -62,10 +62,14 @@ faults! {
     /// A client tells an outcome twice.
     OutcomeTwice,
     // Written by people who had not read the tests.
+    /// After a fresh login certain messages go again in the wrong order.
+    ResentBackwards,
     /// What the server's application has taken stays charged to its session.
     InboxNotReleased,
     /// A message to a user goes to the device alone that logged on last.
     LastDeviceOnly,
+    /// The server does not answer heartbeats.
+    HeartbeatUnanswered,
 }
 
 std::thread_local! {

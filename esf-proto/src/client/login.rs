@@ -307,7 +307,11 @@ impl Session {
                 self.tell(Event::Failed { id, failure: Failure::ConnectionLost });
             }
         }
-        for resend in after.again.into_iter().rev() {
+        let mut again = after.again;
+        if !broken!(ResentBackwards) {
+            again.reverse();
+        }
+        for resend in again {
             let (id, deadline) = (resend.id, resend.deadline);
             let Ok(raw) = RawFrame::parse(resend.frame) else { continue };
             if raw.len() > self.limits.max_frame {

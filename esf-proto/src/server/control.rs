@@ -32,7 +32,9 @@ impl Control {
         if !room {
             self.beats.pop_front();
         }
-        self.beats.push_back(nonce);
+        if !broken!(HeartbeatUnanswered) {
+            self.beats.push_back(nonce);
+        }
         room
     }
 

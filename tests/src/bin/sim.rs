@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "broken")]
+use esf_proto::broken::Broken;
 use esf_tests::sim::{
     faults::FAULTS,
     report::{Options, Report},
@@ -28,16 +30,31 @@ Runs simulated worlds, one a seed, and checks every invariant after each step.
   --jobs N         seeds at the same time (as many as there are processors)
   --without FAULT  leave a kind of fault out; may be said several times
   --faults         print the kinds of fault
+  --broken NAME    with a fault in the core (with the feature `broken` only)
 ";
 
 /// Lines of a trace that are shown before a violation.
 const SHOWN: usize = 60;
 
+/// Seeds that are looked into; of the others a line is shown.
+const EXPLAINED: u64 = 5;
+
 struct Arguments {
+    /// A fault in the core.
+    #[cfg(feature = "broken")]
+    broken: Option<Broken>,
     first: u64,
     seeds: u64,
     jobs: usize,
     options: Options,
+}
+
+impl Arguments {
+    /// Gives the machines of this thread the fault that was asked for.
+    fn break_the_core(&self) {
+        #[cfg(feature = "broken")]
+        esf_proto::broken::set(self.broken);
+    }
 }
 
 fn main() -> ExitCode {
@@ -58,7 +75,14 @@ fn main() -> ExitCode {
 
 fn arguments(words: &[String]) -> Result<Arguments, String> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut arguments = Arguments { first: 1, seeds: 100, jobs, options: Options::default() };
+    let mut arguments = Arguments {
+        #[cfg(feature = "broken")]
+        broken: None,
+        first: 1,
+        seeds: 100,
+        jobs,
+        options: Options::default(),
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
@@ -71,6 +95,13 @@ fn arguments(words: &[String]) -> Result<Arguments, String> {
             "--frames" => arguments.options.websocket = false,
             "--trace" => arguments.options.trace = true,
             "--without" => arguments.options.left_out.push(value()?.clone()),
+            #[cfg(feature = "broken")]
+            "--broken" => {
+                let name = value()?;
+                let named = |broken: &&Broken| format!("{broken:?}") == *name;
+                let known = Broken::ALL.iter().find(named).ok_or_else(|| format!("`{name}` is no fault"))?;
+                arguments.broken = Some(*known);
+            }
             _ => return Err(format!("`{word}` is not an option")),
         }
     }
@@ -79,6 +110,7 @@ fn arguments(words: &[String]) -> Result<Arguments, String> {
 
 /// One seed, with everything that happens.
 fn trace(arguments: &Arguments) -> ExitCode {
+    arguments.break_the_core();
     let Ok(report) = catch_unwind(|| run(arguments.first, &arguments.options)) else { return ExitCode::FAILURE };
     report.lines.iter().for_each(|line| println!("{line}"));
     println!("\nfaults: {}", report.faults.join(", "));
@@ -112,6 +144,7 @@ fn many(arguments: &Arguments) -> ExitCode {
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs {
             scope.spawn(|| {
+                arguments.break_the_core();
                 while !sum.stop.load(Relaxed) {
                     let seed = next.fetch_add(1, Relaxed);
                     if seed >= end {
@@ -137,9 +170,13 @@ fn one(seed: u64, options: &Options, sum: &Sum) {
     sum.simulated_ms.fetch_add(u64::try_from(report.simulated.as_millis()).unwrap_or(0), Relaxed);
     sum.sent.fetch_add(report.sent as u64, Relaxed);
     sum.cuts.fetch_add(report.cuts, Relaxed);
-    if report.violation.is_some() && sum.failed.fetch_add(1, Relaxed) < 5 {
-        let _one_at_a_time = sum.shown.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(violation) = &report.violation else { return };
+    let shown = sum.failed.fetch_add(1, Relaxed);
+    let _one_at_a_time = sum.shown.lock().unwrap_or_else(PoisonError::into_inner);
+    if shown < EXPLAINED {
         explain(&report, options);
+    } else {
+        println!("\nseed {seed}: violation {violation}");
     }
 }
 

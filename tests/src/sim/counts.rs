@@ -3,17 +3,24 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
+use esf_proto::wire::RawFrame;
+
 use super::trace::fingerprint;
 
 /// Where the kind, the flags and the payload of a frame are.
 const KIND: usize = 4;
 const FLAGS: usize = 5;
+const HOP: usize = 6;
 const HEADER: usize = 7;
 const EXTENSIONS: u8 = 0x02;
 const VOLATILE: u8 = 0x04;
+/// In the flags of a hop: it was sent before.
+const AGAIN: u8 = 0x01;
 
 /// Kinds that this book knows by number.
 const COUNT: u8 = 0x06;
+const CERTAIN: u8 = 0x11;
 const CREDIT: u8 = 0x0A;
 const FRAGMENT: u8 = 0x0B;
 const WINDOWED: [u8; 5] = [0x10, 0x11, 0x12, 0x13, 0x1A];
@@ -52,6 +59,16 @@ impl<'a> Head<'a> {
 
     fn is_plain(&self) -> bool {
         self.frame.get(FLAGS).is_some_and(|flags| flags & EXTENSIONS == 0)
+    }
+
+    fn is_again(&self) -> bool {
+        self.frame.get(HOP).is_some_and(|hop| hop & AGAIN != 0)
+    }
+
+    /// The id that a message has.
+    fn id(&self) -> Option<u64> {
+        let raw = RawFrame::parse(Bytes::copy_from_slice(self.frame)).ok()?;
+        Some(raw.decode().ok()?.envelope()?.id)
     }
 
     /// The two numbers of a count.
@@ -95,6 +112,30 @@ struct Way {
     taken: u32,
 }
 
+/// The messages of a session in the order in which its client handed them out.
+#[derive(Debug, Default)]
+struct Order {
+    /// The id of the last certain one.
+    certain: u64,
+    /// One went out that was not sent before this session.
+    new: bool,
+}
+
+impl Order {
+    /// Certain messages go out in the order of their ids, and those that were sent in an older session before all others
+    /// (ESF-218).
+    fn goes_out(&mut self, head: &Head<'_>) -> Wrong {
+        let (is_certain, again) = (head.kind == CERTAIN, head.is_again());
+        if is_certain && again && self.new {
+            return Some("what was sent in an older session goes again behind what was not".into());
+        }
+        self.new |= !again;
+        let id = head.id().filter(|_| is_certain)?;
+        let before = std::mem::replace(&mut self.certain, id);
+        (id <= before).then(|| format!("the certain message {id} goes out after {before}"))
+    }
+}
+
 /// One session as its wire shows it.
 #[derive(Debug, Default)]
 pub struct Book {
@@ -102,6 +143,7 @@ pub struct Book {
     down: Way,
     /// The window, as the welcome announced it.
     window: u32,
+    messages: Order,
     /// The client gave a link up in the middle of a message, so nobody outside knows what it has counted.
     pub(super) unsure: bool,
 }
@@ -203,11 +245,15 @@ impl Book {
         if !head.windowed {
             return None;
         }
+        let wrong = if going == Going::Up { self.messages.goes_out(&head) } else { None };
+        let way = self.way(going);
         let out = way.windowed.wrapping_sub(way.taken);
         let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         way.windowed = way.windowed.wrapping_add(len);
         let fits = out == 0 || out.saturating_add(len) <= window;
-        (!fits).then(|| format!("{len} bytes go out while {out} of a window of {window} are not taken"))
+        wrong.or_else(|| {
+            (!fits).then(|| format!("{len} bytes go out while {out} of a window of {window} are not taken"))
+        })
     }
 
     fn count_goes_out(&mut self, going: Going, received: u32, taken: u32) -> Wrong {

@@ -125,6 +125,11 @@ const LATE: Duration = Duration::from_secs(12);
 /// Room beside a budget: what must be kept and is bounded elsewhere.
 pub(super) const BESIDE: usize = 192 * 1024;
 
+/// The moment so long before.
+fn before(now: Instant, time: Duration) -> Instant {
+    Instant::from_micros(now.as_micros().saturating_sub(time.as_micros() as u64))
+}
+
 impl Sim {
     /// After each turn of a client.
     pub(super) fn check_client(&mut self, engine: usize) {
@@ -248,7 +253,7 @@ impl Sim {
             return;
         }
         // What was lost before is sent again as soon as both are there: when time runs out, the trouble is of late.
-        let late = Instant::from_micros(now.as_micros().saturating_sub(LATE.as_micros() as u64));
+        let late = before(now, LATE);
         // For one whose own budget was full a failure may have had no room (ESF-509).
         let all_answered = self.server.node.as_ref().is_some_and(|node| node.counters().answers_dropped.get() == 0);
         let of_late = failure == Failure::TimedOut && all_answered;
@@ -323,9 +328,7 @@ impl Sim {
             _ if wire.closed_by_client == Some(reason) => true,
             Some(CloseReason::HeartbeatTimeout) => {
                 // A client says something in time, unless something keeps it from that.
-                let from = self.now.as_micros().saturating_sub(silent.as_micros() as u64);
-                let trouble = !of.trouble.none(Instant::from_micros(from), self.now);
-                trouble && silent + clock_error >= self.plan.server.liveness
+                self.was_ill(link, before(self.now, silent)) && silent + clock_error >= self.plan.server.liveness
             }
             Some(CloseReason::ChannelOverflow) => {
                 !of.trouble.none(self.now, self.now) || self.plan.manners.bandwidth > 0
@@ -356,7 +359,11 @@ impl Sim {
         let of = &self.engines[wire.engine];
         let silent = wire.down_heard.silence(self.now);
         let expected = match reason {
-            Some(CloseReason::HeartbeatTimeout) => silent + Duration::from_millis(700) >= Duration::from_secs(10),
+            // A server that is there answers each heartbeat, unless something keeps the two apart.
+            Some(CloseReason::HeartbeatTimeout) => {
+                let patience = Duration::from_millis(9_300);
+                self.was_ill(link, before(self.now, silent)) && silent >= patience
+            }
             Some(CloseReason::LoggedOff) => of.logs_off,
             Some(CloseReason::ChannelOverflow | CloseReason::LoginTimeout) => {
                 !of.trouble.none(self.now, self.now) || self.plan.manners.bandwidth > 0

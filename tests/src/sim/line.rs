@@ -58,6 +58,8 @@ pub struct Line {
     cut: bool,
     /// Nothing arrives, and nobody is told.
     pub(super) still: bool,
+    /// When it moved again.
+    moved_at: Instant,
     /// The receiving program reads nothing until then.
     pub(super) unread_until: Instant,
     /// An arrival is planned.
@@ -77,6 +79,7 @@ impl Line {
             read: 0,
             cut: false,
             still: false,
+            moved_at: Instant::ZERO,
             unread_until: Instant::ZERO,
             planned: false,
         }
@@ -133,6 +136,19 @@ impl Line {
     pub fn lose(&mut self, kept: usize) {
         self.cut = true;
         self.items.truncate(kept);
+    }
+
+    /// It moves again, if it stood still.
+    pub fn moves(&mut self, now: Instant) {
+        if std::mem::take(&mut self.still) {
+            self.moved_at = now;
+        }
+    }
+
+    /// Whether something other than its length and width kept bytes back since then.
+    #[must_use]
+    pub fn was_ill(&self, since: Instant) -> bool {
+        self.cut || self.still || self.moved_at >= since || self.unread_until >= since
     }
 
     /// Bytes that its sender's kernel and WebSocket hold.

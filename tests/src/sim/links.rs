@@ -501,9 +501,18 @@ impl Sim {
 
     /// A line that stood still moves again.
     pub(super) fn moves(&mut self, link: usize) {
+        let now = self.now;
         let Link { up, down, .. } = &mut self.links[link];
-        (up.still, down.still) = (false, false);
+        up.moves(now);
+        down.moves(now);
         self.plan_arrival(link);
+    }
+
+    /// Whether something in its lines or processes kept one end of a link from hearing the other since then.
+    pub(super) fn was_ill(&self, link: usize, since: Instant) -> bool {
+        let Link { engine, up, down, client, .. } = &self.links[link];
+        let slept = self.engines[*engine].asleep_until >= since;
+        slept || client.is_none() || up.was_ill(since) || down.was_ill(since)
     }
 
     /// Links that both ends still use.
