@@ -74,6 +74,7 @@ impl<H: Clone> Hub<H> {
                 let failure = self.relay(now, &party.sender(), &frame, &route, reach).err()?;
                 failed(frame, failure)
             }
+            HubCommand::Judge { ticket, frame } => Some(HubEvent::Judge { ticket, frame }),
             HubCommand::Echo(frame) => {
                 self.echo(now, &party.sender(), &frame, reach);
                 None

@@ -4,6 +4,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
+use super::parked::Ticket;
 use crate::{
     close::CloseReason,
     failure::Failure,
@@ -72,6 +73,14 @@ pub enum HubCommand {
         failure: Failure,
         /// Who receives it.
         receivers: Vec<Engine>,
+    },
+    /// The server's application is to judge a frame of this session's client, which the session waits for (see
+    /// [`Session::resume`](super::Session::resume)).
+    Judge {
+        /// What the session is to be told with.
+        ticket: Ticket,
+        /// The frame, whole and from its client.
+        frame: RawFrame,
     },
     /// A message of this session's client to a group.
     Broadcast(RawFrame),
@@ -173,6 +182,14 @@ pub enum HubEvent {
         frame: RawFrame,
         /// Why.
         failure: Failure,
+    },
+    /// The server's application is to judge a frame: [`Session::resume`](super::Session::resume) is to hear of it.
+    /// Handed to the session instead, it lets the frame pass.
+    Judge {
+        /// What the session is to be told with.
+        ticket: Ticket,
+        /// The frame, whole and from its client.
+        frame: RawFrame,
     },
     /// A broadcast is to be carried on, slice by slice.
     Broadcast(Box<Fanout>),

@@ -75,6 +75,9 @@ pub struct Config {
     pub max_dynamic_groups: usize,
     /// Members of a dynamic group. 1,000.
     pub max_group_members: usize,
+    /// Whether the server's application is shown each message, query and offer of a blob of a client before it goes on, and
+    /// may refuse it. No.
+    pub intercepts: bool,
     /// Name and version of the server, told at login; at most 255 bytes.
     pub product: String,
 }
@@ -110,6 +113,7 @@ impl Default for Config {
             quit_on_offline: true,
             max_dynamic_groups: 100_000,
             max_group_members: 1_000,
+            intercepts: false,
             product: String::from(concat!("esf/", env!("CARGO_PKG_VERSION"))),
         }
     }

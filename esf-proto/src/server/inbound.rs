@@ -1,7 +1,7 @@
 //! What a session does with the routed frames of its client: validates them, keeps what is for the server, hands the
 //! rest to the hub.
 
-use super::{Session, command::HubCommand, counters::Cause};
+use super::{Session, command::HubCommand, counters::Cause, parked::Step};
 use crate::{
     close::CloseReason,
     failure::Failure,
@@ -20,7 +20,7 @@ const MESSAGE_COST: usize = 128;
 
 impl Session {
     /// A routed frame: a wrong `from` closes the link, whatever the kind (ESF-501).
-    pub(super) fn routed(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
+    pub(super) fn routed(&mut self, frame: RawFrame, step: Step) -> Result<(), CloseReason> {
         let decoded = match frame.decode() {
             Ok(decoded) => decoded,
             Err(error) if error.is_skippable() => return self.refuse_unknown(&frame),
@@ -28,6 +28,11 @@ impl Session {
         };
         let Some(envelope) = decoded.envelope() else { return Err(CloseReason::InvalidMessage) };
         self.check_from(envelope)?;
+        if self.config.intercepts && step < Step::Judged && is_judged(decoded.kind()) {
+            let ticket = self.park(&frame, Step::Judged);
+            self.commands.push_back(HubCommand::Judge { ticket, frame });
+            return Ok(());
+        }
         let route = Route::of(envelope);
         let to_server = |envelope: &Envelope<'_>| matches!(envelope.to, Address::Server { .. });
         match decoded {
@@ -162,7 +167,7 @@ impl Session {
         if envelope.from == own || broken!(FromUnchecked) { Ok(()) } else { Err(CloseReason::WrongUserId) }
     }
 
-    fn fail(&mut self, id: u64, about: Kind, failure: Failure) {
+    pub(super) fn fail(&mut self, id: u64, about: Kind, failure: Failure) {
         self.fail_kind(id, about as u8, failure);
     }
 
@@ -173,7 +178,13 @@ impl Session {
         self.tell(&Frame::Failure { envelope, about, code }, false);
     }
 
-    fn answer_addresses(&self) -> (Address<'_>, Address<'static>) {
+    pub(super) fn answer_addresses(&self) -> (Address<'_>, Address<'static>) {
         (Address::of_engine(&self.engine), Address::Server { instance: self.server.0 })
     }
+}
+
+/// Whether the server's application may see frames of this kind before they go on: what people say, not the protocol's
+/// own.
+const fn is_judged(kind: Kind) -> bool {
+    matches!(kind, Kind::Send | Kind::Certain | Kind::Broadcast | Kind::EngineMessage | Kind::Query | Kind::BlobOffer)
 }

@@ -9,6 +9,7 @@ use super::{
     command::{HubChange, HubCommand, HubEvent, Repeat},
     control::Control,
     counters::Cause,
+    parked::{Parked, Step, Ticket, Verdict},
     transitions::{SessionState, check_session},
 };
 use crate::{
@@ -48,7 +49,7 @@ pub struct Session {
     takes_messages: bool,
     login_number: u64,
 
-    state: SessionState,
+    pub(super) state: SessionState,
     generation: Generation,
     attempt: u32,
     secret: ResumeSecret,
@@ -57,10 +58,14 @@ pub struct Session {
     pub(super) now: Instant,
     until: Option<Instant>,
     turn: u64,
-    close: Option<CloseReason>,
+    pub(super) close: Option<CloseReason>,
     probes: Probes,
 
     pub(super) hop: Hop,
+    /// Whether a frame takes effect as it comes: nothing is waited for, and nobody is asked about each.
+    pub(super) is_straight: bool,
+    pub(super) parked: Option<Box<Parked>>,
+    pub(super) last_ticket: Ticket,
     control: Control,
     pub(super) dedupe: Dedupe,
     pub(super) inbox: VecDeque<(Message, usize)>,
@@ -169,6 +174,9 @@ impl Session {
             close: None,
             probes: Probes::default(),
             hop: Hop::new(config.window),
+            is_straight: !config.intercepts,
+            parked: None,
+            last_ticket: Ticket(0),
             control: Control::default(),
             dedupe: new.dedupe,
             inbox: VecDeque::new(),
@@ -418,6 +426,7 @@ impl Session {
         // The client has its welcome, so it will not ask with the older secret again.
         self.old_secret = None;
         self.show_life();
+        let frame = if self.parked.is_some() { self.wait_behind(now, frame)? } else { frame };
         if frame.is_counted() {
             if frame.is_windowed() {
                 // Whatever becomes of it here, it leaves the window: the server never withholds a count.
@@ -426,7 +435,7 @@ impl Session {
                 self.hop.on_frame(now, frame.len());
             }
         }
-        if let Some((route, turn)) = self.known_route(&frame) {
+        if let Some((route, turn)) = self.is_straight.then(|| self.known_route(&frame)).flatten() {
             if self.commands.is_empty() && frame.kind_byte() == Kind::Send as u8 {
                 return Some(Repeat { frame, route, turn });
             }
@@ -451,6 +460,8 @@ impl Session {
             // The application hears of it; the sender heard already if it asked to.
             HubEvent::TransmitFailed { .. } => {}
             HubEvent::Kick { user, id } => self.changes.push_back(HubChange::Kick { user, id }),
+            // Nobody wants to judge it.
+            HubEvent::Judge { ticket, .. } => self.resume(self.now, ticket, Verdict::Pass),
             HubEvent::Request(request) => self.changes.push_back(HubChange::Request(request)),
             // Whoever drives the hub carries it on.
             HubEvent::Broadcast(_) => {}
@@ -606,7 +617,7 @@ impl Session {
     /// What a frame does: what concerns the hop at once, the rest as a command to the hub or for the application.
     fn effect(&mut self, frame: RawFrame) -> Result<(), CloseReason> {
         if frame.is_routed() {
-            return self.routed(frame);
+            return self.routed(frame, Step::New);
         }
         match frame.decode() {
             Ok(Frame::Fragment { .. }) => self.fragment(frame),
@@ -640,7 +651,7 @@ impl Session {
     }
 
     /// Two links may tell their times in either order; it never goes back.
-    fn clock(&mut self, now: Instant) -> Instant {
+    pub(super) fn clock(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now
     }

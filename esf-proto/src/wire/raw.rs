@@ -215,6 +215,12 @@ impl RawFrame {
         if part.len() < COPY_BELOW { Bytes::copy_from_slice(part) } else { self.share(part) }
     }
 
+    /// The same frame to be kept for long, as [`keep`](Self::keep) keeps a part.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        Self { bytes: self.keep(&self.bytes), ..self.clone() }
+    }
+
     /// The same frame with [`Hop::AGAIN`] set, as a copy (ESF-218).
     #[must_use]
     pub fn again(&self) -> Bytes {
