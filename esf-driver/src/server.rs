@@ -17,6 +17,7 @@ mod accept;
 mod arrival;
 mod auth;
 mod builder;
+mod courier;
 mod door;
 mod endpoint;
 mod sends;
@@ -112,6 +113,7 @@ struct State {
     events: EventQueue<ServerEvent>,
     calls: Calls,
     housekeeper: Worker,
+    courier: Worker,
 }
 
 /// Does what no link does: ends sessions whose clients did not come back, passes on events and outcomes.
@@ -242,6 +244,7 @@ impl Server {
         node.close();
         state.ended.store(true, Ordering::SeqCst);
         state.housekeeper.wake();
+        state.courier.wake();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

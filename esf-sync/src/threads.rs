@@ -19,7 +19,8 @@ const KEPT: Duration = Duration::from_secs(1);
 /// Plain threads, as the driver uses them.
 ///
 /// What bounds them is what asks for them: two for a connection, one for each handler that runs, blob that is sent and
-/// login that is decided about, one for a client and for a server, and one for a listener.
+/// login that is decided about, one for a client and for a server, another for a server with a store, and one for a
+/// listener.
 #[derive(Clone, Default)]
 pub struct Threads {
     clock: Clock,

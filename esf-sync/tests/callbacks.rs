@@ -1,5 +1,7 @@
 //! Functions of the application that block, as a store.
 
+mod support;
+
 use std::{
     sync::{Arc, mpsc},
     thread,
@@ -8,7 +10,7 @@ use std::{
 
 use esf_driver::tasks::Tasks;
 use esf_sync::{
-    Callbacks, GroupId, Threads, UserId,
+    Callbacks, Cursor, Event, GroupId, Threads, UserId,
     store::{Store as _, StoreAnswer, StoreFailed, StoreRequest, StoreResponse},
 };
 
@@ -46,4 +48,21 @@ fn a_function_that_blocks_delays_neither_the_server_nor_the_others() {
     assert!(slow.try_recv().is_err(), "it still waits");
     thread::spawn(move || go.send(()).unwrap());
     assert!(slow.recv_timeout(patience).unwrap().is_ok());
+}
+
+/// The answers come from threads of the store's own, while links are served on others.
+#[test]
+fn a_server_on_threads_asks_functions_that_block() {
+    let both = |asked: UserId| Ok(vec![user(if *asked == *"alice" { "bob" } else { "alice" })]);
+    let store = Callbacks::new().contacts_of(both).on(Arc::new(Threads::new()), 2);
+    let (server, url) = support::listen(esf_sync::server().open().store(store));
+    let alice = support::connect(&url, "alice");
+    let mut events = alice.events();
+    let bob = support::connect(&url, "bob");
+    support::event(&mut events, |event| (event == Event::ContactConnected { user: user("bob") }).then_some(()));
+    let page = alice.contacts(Cursor::START).unwrap();
+    assert_eq!(page.members.iter().map(|one| (one.user.as_str(), one.online)).collect::<Vec<_>>(), [("bob", true)]);
+    bob.log_off();
+    support::event(&mut events, |event| (event == Event::ContactOffline { user: user("bob") }).then_some(()));
+    assert_eq!(server.stats().counter("store_failed"), 0);
 }

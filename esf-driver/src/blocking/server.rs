@@ -19,6 +19,7 @@ use crate::{
     admission::Admission,
     handler::AnyHandler,
     server::{self, Decision, Lagged, LoginClaim, LoginRequest, ServerEvent, ServerStats},
+    store::Store,
     sync::{Arc, Mutex, PoisonError},
     tasks::Tasks,
 };
@@ -135,6 +136,12 @@ impl ServerBuilder {
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.make_handler = Box::new(|watch| bridge(handler, watch));
         self
+    }
+
+    /// Where people, groups and messages are kept. Without one nobody has contacts, there are no groups but dynamic ones,
+    /// and no message is stored. An `Arc` of a store is one too, for who goes on using it.
+    pub fn store(self, store: impl Store) -> Self {
+        self.with(|builder| builder.store(store))
     }
 
     /// How many handlers of messages run at the same time, how many of queries, how many of blobs, and how many logins

@@ -7,6 +7,7 @@ use esf_proto::{
     ids::{DeviceKind, Engine, InstanceId, Source, To, UserId},
     login::{CredentialKind, ResumeSecret, Rights},
     server::{AppRequest, AppResponse, Config, Generation, LinkState},
+    store::{Person, StoreRequest, StoreResponse},
     time::{Instant, UnixMillis},
     wire::{Address, Credential, Envelope, Flags, Frame, Frames, Header, Kind, Login, LoginResult, RawFrame, Resume},
 };
@@ -286,5 +287,21 @@ fn a_sender_does_not_hold_on_to_whoever_it_wrote_to() {
             _ => ben.handle_closed(NOW, None),
         }
         assert_eq!(cell.strong_count(), held, "{how}");
+    }
+}
+
+#[test]
+fn a_second_answer_of_a_store_is_nobodys() {
+    let node = node_with(Config { store: true, ..Config::default() });
+    let waker = Arc::new(Flag::default());
+    node.register_store(&Waker::from(waker.clone()));
+    let _anna = join(&node, "anna");
+    assert!(waker.take(), "there is something to ask");
+    let (job, request) = node.poll_request().expect("who this is");
+    assert!(matches!(request, StoreRequest::Person { user, .. } if *user == *"anna"));
+    for unasked in [0, 1, 2] {
+        node.handle_response(NOW, job, Ok(StoreResponse::Person(Person::default())));
+        let counted = node.counters().iter().find(|(name, _)| *name == "store_unasked");
+        assert_eq!(counted, Some(("store_unasked", unasked)));
     }
 }

@@ -12,6 +12,7 @@ use esf_proto::{failure::Failure, ids::InstanceId, server::Config, time::UnixMil
 use super::{
     DECISIONS, Housekeeper, Server, Shared, State,
     auth::{AnyAuthenticator, Authenticator, Decision, LoginRequest, PreQueryHandler},
+    courier::Courier,
     door::Door,
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     handler::{AnyHandler, Handler},
     node::{Inputs, Node},
     random,
+    store::Store,
     tasks::Tasks,
 };
 
@@ -44,6 +46,7 @@ pub struct ServerBuilder {
     handler_limit: Duration,
     admission: Admission,
     coalesce: bool,
+    store: Option<Arc<dyn Store>>,
 }
 
 impl ServerBuilder {
@@ -72,6 +75,7 @@ impl ServerBuilder {
             handler_limit: HANDLER_LIMIT,
             admission: Admission::default(),
             coalesce: false,
+            store: None,
         }
     }
 
@@ -127,6 +131,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Where people, groups and messages are kept. Without one nobody has contacts, there are no groups but dynamic ones,
+    /// and no message is stored. An `Arc` of a store is one too, for who goes on using it.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
     /// How long a handler may take before it is dropped. 5 minutes by default.
     pub fn handler_limit(mut self, limit: Duration) -> Self {
         self.handler_limit = limit;
@@ -169,7 +180,7 @@ impl ServerBuilder {
     }
 
     /// The server, and what keeps house for it.
-    pub(crate) fn build(self) -> io::Result<(Server, Housekeeper)> {
+    pub(crate) fn build(mut self) -> io::Result<(Server, Housekeeper)> {
         let random = || random::u64().ok_or_else(|| io::Error::other("the system gave no random numbers"));
         let inputs = Inputs {
             instance: InstanceId(random()?),
@@ -183,6 +194,7 @@ impl ServerBuilder {
             wall: Box::new(wall_clock),
             tickets: Box::new(self.authenticator.clone()),
         };
+        self.config.store = self.store.is_some();
         let handling = Arc::new(Handling {
             handler: self.handler,
             runtime: self.tasks.clone(),
@@ -204,6 +216,9 @@ impl ServerBuilder {
             coalesce: self.coalesce,
             state: State::default(),
         });
+        if let Some(store) = self.store {
+            shared.runtime.spawn(Box::pin(Courier::new(&shared, store).carry()));
+        }
         Ok((Server(shared.clone()), Housekeeper(shared)))
     }
 

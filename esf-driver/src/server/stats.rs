@@ -52,6 +52,8 @@ counters! {
     logins_put_off,
     /// Authenticators that panicked.
     authenticators_panicked,
+    /// Requests with which the store panicked.
+    stores_panicked,
 }
 
 impl DriverCounters {

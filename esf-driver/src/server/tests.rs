@@ -1,3 +1,5 @@
+mod store;
+
 use std::{
     collections::VecDeque,
     io,
