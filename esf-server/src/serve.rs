@@ -1,6 +1,7 @@
 //! `esf serve`: the server.
 
 mod descriptors;
+mod keeping;
 mod log;
 mod reload;
 
@@ -19,7 +20,10 @@ use crate::{
 };
 
 pub(crate) use self::reload::Admins;
-use self::reload::{Reload, Running};
+use self::{
+    keeping::Keeping,
+    reload::{Reload, Running},
+};
 
 pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     let sources = Sources::of_process(args.config, args.settings);
@@ -33,19 +37,21 @@ pub(crate) async fn run(args: cli::Serve) -> Result<(), Exit> {
     }
     let log = log::start(&settings.log);
     let authenticator = auth::choose(settings, admins.clone())?;
+    let keeping = Keeping::choose(&loaded)?;
     tell_sources(&loaded);
     descriptors::raise(settings.limits.connections);
     // Before anybody knows that there is a server to be stopped.
     let mut signals = ServerSignals::new()?;
 
     let builder = esf_tokio::server().authenticator(authenticator.clone()).admission(settings.admission());
-    let builder = builder.configure(|config| settings.protocol.apply(config));
+    let builder = keeping.give_to(builder.configure(|config| settings.protocol.apply(config)));
     let server = builder.start().map_err(|error| Exit::internal(format!("the server does not start: {error}")))?;
     authenticator.attend(&server).await?;
+    keeping.watch(&server)?;
     let address = listen(&server, &settings.listen, &addresses).await?;
     tokio::spawn(log_events(server.clone()));
     warn_unencrypted(address);
-    greet(address, settings);
+    greet(address, settings, &keeping);
 
     let running = Running { server: server.clone(), authenticator, admins, log };
     let mut reload = Reload::new(sources, settings, running);
@@ -120,7 +126,7 @@ async fn listen(server: &Server, name: &Listen, addresses: &[SocketAddr]) -> Res
 }
 
 /// Says where the server is and what to type next. Nobody has to read it.
-fn greet(address: SocketAddr, settings: &Settings) {
+fn greet(address: SocketAddr, settings: &Settings, keeping: &Keeping) {
     let esf = command();
     let url = if address.to_string() == DEFAULT_ADDRESS { String::new() } else { format!(" --url ws://{address}") };
     let listening = format!("listening on ws://{address}");
@@ -138,9 +144,9 @@ fn greet(address: SocketAddr, settings: &Settings) {
         "two people talk, each in a terminal:".into(),
         format!("  {esf} chat --user alice --with bob{url}"),
         format!("  {esf} chat --user bob --with alice{url}"),
-        "Ctrl-C stops the server".into(),
     ];
-    for line in std::iter::once(listening).chain(accounts).chain(chats) {
+    let last = keeping.told().map(str::to_owned).into_iter().chain(["Ctrl-C stops the server".to_owned()]);
+    for line in std::iter::once(listening).chain(accounts).chain(chats).chain(last) {
         let _ = output::line(&line);
     }
 }
@@ -185,6 +191,9 @@ async fn log_events(server: Server) {
             }
             Ok(ServerEvent::TransmitFailed { from, to, info_type, failure }) => {
                 debug!(?from, ?to, info_type, %failure, "not delivered");
+            }
+            Ok(ServerEvent::BroadcastFailed { group, from, to, failure }) => {
+                debug!(%group, ?from, %to, %failure, "a broadcast was missed");
             }
             Ok(other) => debug!(?other, "event"),
             Err(lagged) => warn!(%lagged, "events"),

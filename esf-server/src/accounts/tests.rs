@@ -132,7 +132,7 @@ async fn a_good_credential_is_accepted_with_the_rights_of_its_role() {
     }
     store.set_role(&name("ann"), Role::Admin).expect("a store");
     let decision = accounts.authenticate(login("ann", CredentialKind::Password, b"secret")).await;
-    let all = Rights::KICK.with(Rights::LIST);
+    let all = Rights::KICK.with(Rights::LIST).with(Rights::GROUPS);
     assert!(matches!(decision, Decision::Accept(Accepted { rights, .. }) if rights == all), "{decision:?}");
 }
 

@@ -1,8 +1,8 @@
 //! Everybody is let in, without a credential.
 
-use esf_tokio::{Authenticator, Decision, LoginRequest, Rights};
+use esf_tokio::{Authenticator, Decision, LoginRequest};
 
-use crate::serve::Admins;
+use crate::{serve::Admins, store::Role};
 
 /// Everybody is who they say they are, and those named have the rights of an admin.
 #[derive(Clone)]
@@ -18,10 +18,6 @@ impl Open {
 
 impl Authenticator for Open {
     async fn authenticate(&self, login: LoginRequest) -> Decision {
-        if self.admins.contains(&login.user) {
-            Decision::accept_with(Rights::KICK.with(Rights::LIST))
-        } else {
-            Decision::accept()
-        }
+        if self.admins.contains(&login.user) { Decision::accept_with(Role::Admin.rights()) } else { Decision::accept() }
     }
 }

@@ -44,7 +44,6 @@ impl Settings {
     }
 
     /// How much the store keeps, and for how long.
-    #[cfg_attr(not(test), expect(dead_code, reason = "`esf serve` hands it to its store once its server asks one"))]
     pub(crate) fn store_limits(&self) -> StoreLimits {
         let mut limits = StoreLimits::default();
         limits.max_messages = self.store.max_messages;

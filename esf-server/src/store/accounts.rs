@@ -15,7 +15,7 @@ const KEEP_CHANGES_MS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) enum Role {
     /// Talk with others
     User,
-    /// Also kick users out and list those that are online
+    /// Also kick users out, list those that are online, and look after others' dynamic groups
     Admin,
 }
 
@@ -23,7 +23,7 @@ impl Role {
     pub(crate) fn rights(self) -> Rights {
         match self {
             Self::User => Rights::NONE,
-            Self::Admin => Rights::KICK.with(Rights::LIST),
+            Self::Admin => Rights::KICK.with(Rights::LIST).with(Rights::GROUPS),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Seek as _, Write as _},
+    io::{self, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -44,18 +44,17 @@ impl ServerLock {
     }
 }
 
-/// Makes the directory and an empty file in it, unless they are there.
+/// Makes the directory and an empty file in it, unless they are there. A file that is there is not opened: to close it
+/// again would take away the locks that SQLite has on it elsewhere in this process.
 pub(super) fn make(directory: &Path, name: &str) -> Result<PathBuf, Problem> {
     make_directory(directory)?;
     let path = directory.join(name);
     // SQLite gives the files beside it the same permissions.
-    let made = private(OpenOptions::new().append(true).create(true)).open(&path);
-    let looked = made.or_else(|error| {
-        // One that is there and cannot be written may still be read: SQLite says what it comes to.
-        File::open(&path).and_then(|mut file| file.read(&mut [0; 1]).map(|_| file)).map_err(|_| error)
-    });
-    looked.map_err(|error| Problem::of_io(&path, &error))?;
-    Ok(path)
+    match private(OpenOptions::new().write(true).create_new(true)).open(&path) {
+        Ok(_) => Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(path),
+        Err(error) => Err(Problem::of_io(&path, &error)),
+    }
 }
 
 fn make_directory(directory: &Path) -> Result<(), Problem> {

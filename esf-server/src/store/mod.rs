@@ -10,7 +10,6 @@ mod mail;
 mod problem;
 mod relations;
 mod schema;
-#[cfg_attr(not(test), expect(dead_code, reason = "`esf serve` hands it to its server once that asks a store"))]
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -31,6 +30,7 @@ pub(crate) use self::{
     mail::DeadLetter,
     problem::{Problem, Trouble},
     relations::Joined,
+    sqlite::{SqliteStore, Users},
     worker::Worker,
 };
 

@@ -415,9 +415,21 @@ fn a_program_that_writes_the_store_keeps_no_login_waiting() {
 }
 
 #[test]
-fn an_open_server_keeps_no_store() {
+fn an_open_server_keeps_everything_in_memory_unless_it_is_told_where() {
     let data = Data::new("open");
-    let mut server = Esf::start("serve --open --log off --listen 127.0.0.1:0", &["--data", data.path()]);
-    assert!(server.line().starts_with("listening"));
-    assert!(!data.0.exists());
+    fs::create_dir(&data.0).unwrap();
+    let mut here = Esf::command("serve --open --log off --listen 127.0.0.1:0");
+    here.current_dir(&data.0);
+    let mut here = Esf::spawn(here, "esf serve --open, here".into());
+    let told = std::iter::repeat_with(|| here.line()).find(|line| line.contains("--data") || line.contains("Ctrl-C"));
+    assert!(told.unwrap().contains("in memory"));
+    assert_eq!(fs::read_dir(&data.0).unwrap().count(), 0);
+
+    let mut there = Esf::start("serve --open --log off --listen 127.0.0.1:0", &["--data", data.path()]);
+    assert!(there.line().starts_with("listening"));
+    let told = std::iter::repeat_with(|| there.line()).find(|line| line.contains("--data") || line.contains("Ctrl-C"));
+    assert!(told.unwrap().contains("Ctrl-C"));
+    assert!(data.file().exists());
+    let second = Esf::run("serve --open --log off --listen 127.0.0.1:0", &["--data", data.path()]);
+    assert!(second.refused(19).contains("another server uses it"));
 }
