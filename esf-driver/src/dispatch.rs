@@ -232,7 +232,11 @@ impl<I: Inbox> Dispatch<I> {
     async fn handle(&self, message: Message) {
         let handler = &self.handling.handler;
         let Message { source, id, sent_at, echo_of, .. } = message;
-        let context = Context { source, id, sent_at, echo_of };
+        let group = match &message.kind {
+            MessageKind::Broadcast { group } => Some(group.clone()),
+            _ => None,
+        };
+        let context = Context { source, group, id, sent_at, echo_of };
         match message.kind {
             MessageKind::Information => handler.information(context, message.info_type, message.body).await,
             MessageKind::EngineMessage { tag } => {

@@ -97,6 +97,8 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Context {
     /// The server, or a user with device and instance.
     pub source: Source,
+    /// The group that it went to, if it is a broadcast or a blob to one.
+    pub group: Option<GroupId>,
     /// The number of a certain send; `None` for a plain one, for a query and for a blob.
     pub id: Option<MessageId>,
     /// When the sender says it sent it.

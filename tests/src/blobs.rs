@@ -7,7 +7,7 @@ use esf_driver::node::{Cell, Node};
 use esf_proto::{
     client::{BlobEvent, BlobId, BlobRead, IncomingBlob, OutgoingBlob, Session, TakeBlob},
     failure::Failure,
-    ids::{MessageId, To},
+    ids::{GroupId, MessageId, To},
     time::Instant,
 };
 
@@ -59,6 +59,12 @@ pub fn content(len: usize) -> Bytes {
     (0..len).map(|at| (at.wrapping_mul(31) ^ (at >> 8)) as u8).collect()
 }
 
+fn photo(body: &Bytes) -> OutgoingBlob {
+    let mut blob = OutgoingBlob::new(9, Some(body.len() as u64));
+    blob.name = "photo.jpg".into();
+    blob
+}
+
 impl Blobs {
     /// Sends `body`.
     ///
@@ -72,10 +78,19 @@ impl Blobs {
         body: Bytes,
         change: impl FnOnce(&mut OutgoingBlob),
     ) -> MessageId {
-        let mut blob = OutgoingBlob::new(9, Some(body.len() as u64));
-        blob.name = "photo.jpg".into();
+        let mut blob = photo(&body);
         change(&mut blob);
         let id = session.send_blob(now, to, &blob).expect("room for a blob");
+        self.sources.insert(id, body);
+        id
+    }
+
+    /// Sends `body` to a group.
+    ///
+    /// # Panics
+    /// If the session does not take it.
+    pub fn broadcast(&mut self, now: Instant, session: &mut Session, group: &GroupId, body: Bytes) -> MessageId {
+        let id = session.broadcast_blob(now, group, &photo(&body)).expect("room for a blob");
         self.sources.insert(id, body);
         id
     }

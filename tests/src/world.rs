@@ -23,7 +23,7 @@ use esf_proto::{
     client::{Action, Config as ClientConfig, Event, OutgoingBlob, SendOptions, Session, State},
     close::CloseReason,
     failure::Failure,
-    ids::{DeviceKind, InstanceId, LinkId, MessageId, To, UserId},
+    ids::{DeviceKind, GroupId, InstanceId, LinkId, MessageId, To, UserId},
     server::Config as ServerConfig,
     session::inbound::{IncomingQuery, Message},
     time::{Instant, UnixMillis},
@@ -269,6 +269,13 @@ impl World {
         let now = self.now;
         let Engine { session, blobs, .. } = self.engine(from);
         blobs.send(now, session, to, body.clone(), change)
+    }
+
+    /// A blob of these bytes to a group.
+    pub fn broadcast_blob(&mut self, from: Who, group: &GroupId, body: &Bytes) -> MessageId {
+        let now = self.now;
+        let Engine { session, blobs, .. } = self.engine(from);
+        blobs.broadcast(now, session, group, body.clone())
     }
 
     /// A plain send that queues.

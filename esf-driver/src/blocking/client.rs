@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use esf_proto::{
     client::{Limits, State},
-    ids::{Engine, To, UserId},
+    ids::{Engine, GroupId, To, UserId},
     login::Rights,
 };
 
@@ -302,6 +302,40 @@ impl Client {
         options: BlobOptions,
     ) -> Result<SendingBlob, SendError> {
         self.0.send_blob_with(to, info_type, name, Bridged(source), options).map(SendingBlob)
+    }
+
+    /// Sends a blob to the members of a group that are online, on 256 devices at most. Only a member may.
+    ///
+    /// All of them are sent it at once, as fast as the slowest takes it; one that makes no progress for 20 s is left out.
+    /// It is done when everybody who is still there has it whole. Who missed it is told to the server's application. It
+    /// fails as `NotAllowed` for whoever is no member, as `TooLarge` in a group with more devices online, and as the last
+    /// member failed if nobody has it. In a group where nobody else is online it is done at once.
+    ///
+    /// # Errors
+    /// As of [`send_blob`](Self::send_blob).
+    pub fn broadcast_blob(
+        &self,
+        group: &GroupId,
+        info_type: u32,
+        name: &str,
+        source: impl BlobSource,
+    ) -> Result<SendingBlob, SendError> {
+        self.broadcast_blob_with(group, info_type, name, source, BlobOptions::default())
+    }
+
+    /// [`broadcast_blob`](Self::broadcast_blob) in fragments of a size of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn broadcast_blob_with(
+        &self,
+        group: &GroupId,
+        info_type: u32,
+        name: &str,
+        source: impl BlobSource,
+        options: BlobOptions,
+    ) -> Result<SendingBlob, SendError> {
+        self.0.broadcast_blob_with(group, info_type, name, Bridged(source), options).map(SendingBlob)
     }
 
     /// Waits until the server has counted everything that was sent so far. A plain send has then left this client for

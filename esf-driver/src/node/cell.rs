@@ -352,6 +352,7 @@ impl Cell {
         match event {
             Some(HubEvent::Broadcast(fanout)) => return node.broadcast_of(self, *fanout),
             Some(HubEvent::TransmitFailed { ref frame, failure }) => node.transmit_failed(frame, failure),
+            Some(HubEvent::Missed(missed)) => return node.missed(*missed),
             _ => {}
         }
         if let Some(event) = event {

@@ -93,10 +93,16 @@ impl Node {
             (Ok(()), _) => self.housekeeper.wake(),
             (Err(failure), Some(frame)) => {
                 self.counters.busy.add(1);
-                cell.visit(|outbox| outbox.refuse_broadcast(&frame, failure));
+                cell.visit(|outbox| outbox.refuse_fanout(&frame, failure));
             }
             (Err(_), None) => {}
         }
+    }
+
+    /// Somebody missed what went to many.
+    pub(super) fn missed(&self, missed: Missed) {
+        let Missed { group, from, to, failure } = missed;
+        self.tell(ServerEvent::BroadcastFailed { group, from, to, failure });
     }
 
     /// Takes what the hub has for others after a change of it: called under its lock, and says what to do after it.
@@ -127,9 +133,7 @@ impl Node {
             let mut missed = Vec::new();
             let progress = self.hub().carry_on(now, &mut fanout, &Outboxes(self), &mut |one| missed.push(one));
             lock(&self.crowd.fanouts).put_back(fanout, progress);
-            for Missed { group, from, to, failure } in missed {
-                self.tell(ServerEvent::BroadcastFailed { group, from, to, failure });
-            }
+            missed.into_iter().for_each(|one| self.missed(one));
         }
     }
 }

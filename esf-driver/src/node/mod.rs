@@ -119,7 +119,7 @@ pub enum ServerEvent {
         /// Why; `ConnectionLost` if it may have arrived.
         failure: Failure,
     },
-    /// A member of a group that is online missed a broadcast.
+    /// A member of a group that is online missed a broadcast, or a blob to the group, while its sender went on with it.
     BroadcastFailed {
         /// The group.
         group: GroupId,

@@ -8,12 +8,12 @@ use siphasher::sip::SipHasher13;
 use super::{Event, SendError, Session, State, commands::address_of};
 use crate::{
     failure::Failure,
-    ids::{MessageId, Source, To},
+    ids::{GroupId, MessageId, Source, To},
     session::{
         blob::{BlobId, BlobNeed, BlobRead, MAX_BLOB_NAME, OutgoingBlob, TakeBlob},
         lanes::{Lane, Queued},
         receiving::{Answer, Offer, Piece},
-        sending::{Credited, Outgoing},
+        sending::{Credited, Outgoing, Target},
     },
     time::{Instant, UnixMillis},
     wire::{Address, EncodeError, Envelope, Frame, Header, Hop, RawFrame},
@@ -56,6 +56,24 @@ impl Session {
     /// # Errors
     /// It is not taken: `Busy` with 8 blobs under way, `TooLong` for its name. The body in the error is empty.
     pub fn send_blob(&mut self, now: Instant, to: &To, blob: &OutgoingBlob) -> Result<MessageId, SendError> {
+        self.offer_blob(now, Target::To(to.clone()), blob)
+    }
+
+    /// Sends a blob to the members of a group that are online, 256 devices at most. Only a member may. It ends in
+    /// [`Event::Acked`] when everybody who is still there has it whole (ESF-349).
+    ///
+    /// # Errors
+    /// Those of [`send_blob`](Self::send_blob).
+    pub fn broadcast_blob(
+        &mut self,
+        now: Instant,
+        group: &GroupId,
+        blob: &OutgoingBlob,
+    ) -> Result<MessageId, SendError> {
+        self.offer_blob(now, Target::Group(group.clone()), blob)
+    }
+
+    fn offer_blob(&mut self, now: Instant, to: Target, blob: &OutgoingBlob) -> Result<MessageId, SendError> {
         self.tick(now);
         if self.is_closed() || self.state == State::LoggingOff {
             return Err(SendError::Closed(Bytes::new()));
@@ -65,7 +83,7 @@ impl Session {
         }
         let id = self.pending.next_id();
         let stream = self.stream_ids.next();
-        let envelope = Envelope::new(address_of(to), Address::of_engine(&self.me), id.0);
+        let envelope = Envelope::new(address(&to), Address::of_engine(&self.me), id.0);
         let &OutgoingBlob { info_type, ref name, total, .. } = blob;
         let offer = Frame::BlobOffer { envelope, stream, total, info_type, name };
         let len = offer.encoded_len();
@@ -78,7 +96,7 @@ impl Session {
             return Err(SendError::TooLong(Bytes::new()));
         };
         self.pending.take_id();
-        self.sending.open(id, stream, to.clone(), blob, frame.clone());
+        self.sending.open(id, stream, to, blob, frame.clone());
         self.lanes.push(Lane::Interactive, Queued { frame, deadline: None, cost: len, tag: id.0 });
         Ok(id)
     }
@@ -118,7 +136,7 @@ impl Session {
     }
 
     fn cancel_at_receivers(&mut self, outgoing: &Outgoing, code: Failure) {
-        let envelope = Envelope::new(address_of(&outgoing.to), Address::of_engine(&self.me), outgoing.id.0);
+        let envelope = Envelope::new(address(&outgoing.to), Address::of_engine(&self.me), outgoing.id.0);
         let cancel = Frame::BlobCancel { envelope, stream: outgoing.stream, code }.to_bytes(Header::default());
         self.queue_beyond_budget(cancel);
     }
@@ -185,7 +203,8 @@ impl Session {
                 }
                 let again = frame.hop().contains(Hop::AGAIN);
                 let sent_at = frame.sender_time().map(UnixMillis);
-                let offer = Offer { source, id: envelope.id, again, stream, total, info_type, name, sent_at };
+                let group = group_of(&envelope.to);
+                let offer = Offer { source, group, id: envelope.id, again, stream, total, info_type, name, sent_at };
                 self.receiving.on_offer(self.now, offer);
             }
             Frame::BlobEnd { stream, total, .. } => self.receiving.on_end(&source, stream, total),
@@ -228,7 +247,7 @@ impl Session {
         // An offer that still waits, as one that is to go again does, would be of a blob that nobody sends.
         let budget = &self.budget;
         self.lanes.take_out(|queued| queued.tag == id.0, |queued| budget.release(queued.cost));
-        if outcome.is_ok() && !outgoing.is_sent() {
+        if outcome.is_ok() && !outgoing.is_sent() && !outgoing.to.is_group() {
             // Somebody had all of it already; whoever has not gets no more.
             self.cancel_at_receivers(&outgoing, Failure::Cancelled);
         }
@@ -259,7 +278,7 @@ impl Session {
     /// Queues the end of each blob that went out whole.
     pub(super) fn tell_blob_ends(&mut self) {
         while let Some((outgoing, total)) = self.sending.poll_end() {
-            let envelope = Envelope::new(address_of(&outgoing.to), Address::of_engine(&self.me), outgoing.id.0);
+            let envelope = Envelope::new(address(&outgoing.to), Address::of_engine(&self.me), outgoing.id.0);
             let end = Frame::BlobEnd { envelope, stream: outgoing.stream, total };
             let end = end.to_bytes(Header::default());
             self.queue_beyond_budget(end);
@@ -318,5 +337,19 @@ impl Session {
             self.tell(Event::Failed { id: outgoing.id, failure });
         }
         self.receiving.clear();
+    }
+}
+
+fn address(to: &Target) -> Address<'_> {
+    match to {
+        Target::To(to) => address_of(to),
+        Target::Group(group) => Address::Group { group },
+    }
+}
+
+fn group_of(to: &Address<'_>) -> Option<GroupId> {
+    match to {
+        Address::Group { group } => GroupId::parse(group).ok(),
+        _ => None,
     }
 }

@@ -239,8 +239,11 @@ impl Session {
             && frame.flags().contains(Flags::ECHO)
             && envelope.from.user() == Some(self.me.user.as_str());
         // Who is in a group is for the server to know.
-        let of_group = matches!(frame.kind(), Some(Kind::Broadcast | Kind::GroupEvent))
-            && matches!(envelope.to, Address::Group { .. });
+        let to_many = matches!(
+            frame.kind(),
+            Some(Kind::Broadcast | Kind::GroupEvent | Kind::BlobOffer | Kind::BlobEnd | Kind::BlobCancel)
+        );
+        let of_group = to_many && matches!(envelope.to, Address::Group { .. });
         echoed || of_group || self.is_my_address(&envelope.to)
     }
 

@@ -8,8 +8,6 @@ use alloc::{
 };
 use core::ops::Bound;
 
-use bytes::Bytes;
-
 use super::{Hub, Reach, Whose, groups::Group};
 use crate::{
     failure::Failure,
@@ -32,8 +30,6 @@ const EVENTS: usize = 1024;
 const ALL_BYTES: usize = 64 << 20;
 /// A group tells of groupmates up to so many devices.
 const TALKATIVE: usize = 1000;
-/// Frames below this are copied instead of shared, so that they do not hold what they were read into.
-const SMALL_FRAME: usize = 1024;
 
 /// Something on its way to many, and how far it has come.
 #[derive(Debug)]
@@ -48,6 +44,7 @@ pub struct Fanout {
 #[derive(Debug)]
 enum What {
     Broadcast(Broadcast),
+    Blob(ToGroup),
     Event { group: GroupId, frame: RawFrame, by: SessionId, whom: Whom, after: Option<(UserId, SessionId)> },
     Presence(Presence),
 }
@@ -60,6 +57,19 @@ struct Broadcast {
     /// `None` for the server.
     from: Option<Engine>,
     after: Option<(UserId, SessionId)>,
+}
+
+/// A blob that is to be offered to a group.
+#[derive(Debug)]
+pub(super) struct ToGroup {
+    pub(super) group: GroupId,
+    pub(super) frame: RawFrame,
+    pub(super) id: u64,
+    pub(super) stream: u64,
+    pub(super) by: SessionId,
+    pub(super) origin: SessionId,
+    /// `None` for the server.
+    pub(super) from: Option<Engine>,
 }
 
 /// Who of a group hears an event.
@@ -110,13 +120,24 @@ impl Fanout {
     pub(super) fn broadcast(frame: &RawFrame, by: SessionId, from: Option<Engine>) -> Option<Self> {
         let Ok(Address::Group { group }) = frame.envelope().map(|envelope| envelope.to) else { return None };
         let group = GroupId::parse(group).ok()?;
-        let frame = if frame.len() < SMALL_FRAME {
-            RawFrame::parse(Bytes::copy_from_slice(frame.bytes())).ok()?
-        } else {
-            frame.clone()
-        };
+        let frame = frame.kept();
         let cost = cost(frame.len());
         Some(Self { what: What::Broadcast(Broadcast { group, frame, by, from, after: None }), cost, taken: 0 })
+    }
+
+    /// The offer of a blob to a group, of which its sender's outbox knows.
+    pub(super) fn blob(
+        frame: &RawFrame,
+        id: u64,
+        stream: u64,
+        by: SessionId,
+        origin: SessionId,
+        from: Option<Engine>,
+    ) -> Option<Self> {
+        let Ok(Address::Group { group }) = frame.envelope().map(|envelope| envelope.to) else { return None };
+        let group = GroupId::parse(group).ok()?;
+        let (frame, cost) = (frame.kept(), cost(frame.len()));
+        Some(Self { what: What::Blob(ToGroup { group, frame, id, stream, by, origin, from }), cost, taken: 0 })
     }
 
     /// To the members of a group, but for one.
@@ -136,11 +157,11 @@ impl Fanout {
         Self { what: What::Presence(presence), cost: 0, taken: 0 }
     }
 
-    /// The frame, if it is a broadcast of a client: what its sender may want to be told about.
+    /// The frame, if it is a broadcast of a client or a blob: what its sender is to be told about.
     #[must_use]
     pub fn frame(&self) -> Option<&RawFrame> {
         match &self.what {
-            What::Broadcast(Broadcast { frame, from: Some(_), .. }) => Some(frame),
+            What::Broadcast(Broadcast { frame, from: Some(_), .. }) | What::Blob(ToGroup { frame, .. }) => Some(frame),
             _ => None,
         }
     }
@@ -148,6 +169,7 @@ impl Fanout {
     fn lane(&self) -> Lane {
         match &self.what {
             What::Broadcast(broadcast) => Lane::Sender(broadcast.by),
+            What::Blob(blob) => Lane::Sender(blob.by),
             What::Event { group, .. } => Lane::Group(group.clone()),
             What::Presence(presence) => Lane::Subject(presence.subject.clone()),
         }
@@ -264,6 +286,7 @@ impl<H: Clone> Hub<H> {
     ) -> Progress {
         match &mut fanout.what {
             What::Broadcast(broadcast) => self.broadcast(now, broadcast, reach, missed),
+            What::Blob(blob) => self.offer_to_members(now, blob, reach, missed),
             What::Event { group, frame, by, whom: Whom::One(user), .. } => {
                 let _ = group;
                 for login in self.people.get(user).into_iter().flat_map(|person| &person.devices) {

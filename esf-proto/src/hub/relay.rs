@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use super::{Fanout, Hub, Login, Party, Reach, Sender, Whose, streams::SlowReceiver};
+use super::{Fanout, Hub, Login, Missed, Party, Reach, Sender, Whose, streams::SlowReceiver};
 use crate::{
     failure::Failure,
     ids::{DeviceKind, InstanceId, Source, UserId},
@@ -55,8 +55,7 @@ impl<H: Clone> Hub<H> {
             HubCommand::Fragment(frame) => self.fragment(now, party, &frame, reach),
             HubCommand::Credit { stream, offset } => self.credit(now, party, stream, offset, reach),
             HubCommand::TooSlow { stream, id, session, engine, only } => {
-                self.too_slow(party, SlowReceiver { stream, id, session, engine, only }, reach);
-                None
+                self.too_slow(party, SlowReceiver { stream, id, session, engine, only }, reach)
             }
             HubCommand::SenderGone { stream, id, failure, receivers } => {
                 self.cut(party, stream, id, failure, receivers, reach);
@@ -70,14 +69,17 @@ impl<H: Clone> Hub<H> {
                 self.relay_cancel(party, &frame, reach);
                 None
             }
-            HubCommand::Relay { frame, route } => {
-                let failure = self.relay(now, &party.sender(), &frame, &route, reach).err()?;
-                failed(frame, failure)
-            }
+            HubCommand::Relay { frame, route } => match self.relay(now, &party.sender(), &frame, &route, reach) {
+                Ok(missed) => missed.map(HubEvent::Missed),
+                Err(failure) => failed(frame, failure),
+            },
             HubCommand::Judge { ticket, frame } => Some(HubEvent::Judge { ticket, frame }),
             HubCommand::Echo(frame) => {
                 self.echo(now, &party.sender(), &frame, reach);
                 None
+            }
+            HubCommand::Broadcast(frame) if frame.kind() == Some(Kind::BlobOffer) => {
+                self.offer_to_group(now, &party.sender(), &frame, reach)
             }
             HubCommand::Broadcast(frame) => Fanout::broadcast(&frame, party.session, Some(party.engine.clone()))
                 .map(|fanout| HubEvent::Broadcast(Box::new(fanout))),
@@ -99,10 +101,8 @@ impl<H: Clone> Hub<H> {
                 Some(HubEvent::TransmitFailed { frame, failure })
             }
             HubCommand::CopyFailed { asker, id, failure, handed_out } => {
-                if let Some(whose) = self.find(&asker) {
-                    reach.visit(whose, |outbox| outbox.copy_failed(id, party.origin, failure, handed_out));
-                }
-                None
+                let whose = self.find(&asker)?;
+                self.copy_failed(whose, id, party.origin, failure, handed_out, reach).map(HubEvent::Missed)
             }
         }
     }
@@ -128,10 +128,11 @@ impl<H: Clone> Hub<H> {
     pub fn send(&self, now: Instant, frame: &RawFrame, reach: &impl Reach<H>) -> Result<(), Failure> {
         let server = Sender { session: SERVER, origin: SERVER, engine: None, outbox: Whose::Server };
         let envelope = frame.envelope().map_err(|_| Failure::Malformed)?;
-        self.relay(now, &server, frame, &Route::of(&envelope), reach)
+        self.relay(now, &server, frame, &Route::of(&envelope), reach).map(drop)
     }
 
-    /// A frame for clients. Fails for a plain message that went nowhere.
+    /// A frame for clients. Fails for a plain message that went nowhere; says who missed a blob to a group, if that is
+    /// what it tells.
     fn relay(
         &self,
         now: Instant,
@@ -139,25 +140,25 @@ impl<H: Clone> Hub<H> {
         frame: &RawFrame,
         route: &Route,
         reach: &impl Reach<H>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Box<Missed>>, Failure> {
         // The session has validated the frame; what does not fit here is dropped.
-        let (Some(kind), Some(to)) = (frame.kind(), frame.address(route)) else { return Ok(()) };
+        let (Some(kind), Some(to)) = (frame.kind(), frame.address(route)) else { return Ok(None) };
         let passing = Passing { frame, kind, to, id: route.id };
         match kind {
             Kind::Ack | Kind::Reply | Kind::Response | Kind::Failure => {
-                self.relay_answer(sender, &passing, reach);
+                return Ok(self.relay_answer(sender, &passing, reach));
             }
             Kind::BlobOffer => self.relay_offer(now, sender, &passing, reach),
             Kind::Certain | Kind::Query | Kind::Request => {
                 let told = self.relay_open(now, sender, &passing, reach);
                 // A client has a timer of its own; the server's application learns what it has to learn here.
                 if sender.session == SERVER {
-                    return told;
+                    told?;
                 }
             }
-            _ => return self.relay_plain(now, sender, &passing, reach),
+            _ => self.relay_plain(now, sender, &passing, reach)?,
         }
-        Ok(())
+        Ok(None)
     }
 
     fn relay_plain(
@@ -281,14 +282,19 @@ impl<H: Clone> Hub<H> {
     }
 
     /// An ack, reply, response or failure goes to the engine that asked; its outbox knows whether it did.
-    fn relay_answer(&self, sender: &Sender<'_, H>, passing: &Passing<'_>, reach: &impl Reach<H>) {
+    fn relay_answer(
+        &self,
+        sender: &Sender<'_, H>,
+        passing: &Passing<'_>,
+        reach: &impl Reach<H>,
+    ) -> Option<Box<Missed>> {
         let &Passing { frame, kind, to, id } = passing;
         let asker = match to {
             Address::Engine { user, device, instance } => self.find_instance(user, device, instance),
             Address::Server { instance } if instance == self.server.0 => Some(Whose::Server),
             _ => None,
         };
-        let told = asker.is_some_and(|asker| {
+        let (told, missed) = asker.map_or((false, None), |asker| {
             reach.visit(asker, |outbox| {
                 let of_blob = outbox.is_blob(id);
                 let told = match frame.decode() {
@@ -298,7 +304,7 @@ impl<H: Clone> Hub<H> {
                 if !told && !of_blob {
                     self.counters.answers_unasked.add(1);
                 }
-                told && !of_blob
+                (told && !of_blob, outbox.take_missed())
             })
         });
         if !told {
@@ -308,6 +314,8 @@ impl<H: Clone> Hub<H> {
         if asker.is_none() {
             self.counters.answers_unasked.add(1);
         }
+        self.counters.broadcasts_missed.add(missed.is_some().into());
+        missed
     }
 
     /// A query for the server's application, or a request to the server.

@@ -1,16 +1,16 @@
 //! Blobs on their way: offers, fragments and what is held of them. Shared access only.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
 
-use super::{Hub, Login, Party, Passing, Reach, Sender, Targets, Whose};
+use super::{Fanout, Hub, Login, Missed, Party, Passing, Progress, Reach, Sender, Targets, Whose, fanout::ToGroup};
 use crate::{
     failure::Failure,
-    ids::{Engine, SessionId, Source},
+    ids::{Engine, GroupId, SessionId, Source, UserId},
     server::{Copies, HubEvent, Open, Passage},
-    session::blob::MAX_BLOB_NAME,
+    session::blob::{GROUP_RECEIVERS, MAX_BLOB_NAME},
     time::Instant,
-    wire::{Address, Envelope, Frame, Header, RawFrame},
+    wire::{Address, Envelope, Frame, Header, Hop, Kind, RawFrame},
 };
 
 /// A blob takes as long as it takes: its receivers' progress is watched instead (ESF-346).
@@ -53,9 +53,6 @@ impl<H: Clone> Hub<H> {
         let refused = |failure| {
             self.refuse(sender, passing, failure, reach);
         };
-        if matches!(to, Address::Group { .. }) {
-            return refused(Failure::NotAllowed);
-        }
         if name.len() > MAX_BLOB_NAME {
             return refused(Failure::TooLarge);
         }
@@ -94,6 +91,125 @@ impl<H: Clone> Hub<H> {
         }
     }
 
+    /// Somebody sends a blob to a group: an entry for its outcome and a stream. Who receives it is known when it is
+    /// carried on (ESF-349).
+    pub(super) fn offer_to_group(
+        &self,
+        now: Instant,
+        sender: &Sender<'_, H>,
+        frame: &RawFrame,
+        reach: &impl Reach<H>,
+    ) -> Option<HubEvent> {
+        let Ok(Frame::BlobOffer { envelope, stream, total, name, .. }) = frame.decode() else { return None };
+        let Address::Group { group } = envelope.to else { return None };
+        let (group, id, to) = (GroupId::parse(group).ok()?, envelope.id, envelope.to);
+        let passing = Passing { frame, kind: Kind::BlobOffer, to, id };
+        if name.len() > MAX_BLOB_NAME {
+            self.refuse(sender, &passing, Failure::TooLarge, reach);
+            return None;
+        }
+        let asked = reach.visit(sender.outbox, |outbox| {
+            if !outbox.streams_out.admits(stream, id) {
+                return Err(Failure::Busy);
+            }
+            let room = outbox.answer_room(&to);
+            outbox.ask(Open::new(id, Kind::BlobOffer, Copies::Group { whole: false }, now + NO_END, room, 0))?;
+            outbox.streams_out.open_to_group(stream, id, group, total);
+            Ok(())
+        });
+        if let Err(failure) = asked {
+            self.refuse(sender, &passing, failure, reach);
+            return None;
+        }
+        let blob = Fanout::blob(frame, id, stream, sender.session, sender.origin, sender.engine.cloned())?;
+        Some(HubEvent::Broadcast(Box::new(blob)))
+    }
+
+    /// Offers a blob to the members of its group that are online. They are no more than one slice.
+    pub(super) fn offer_to_members(
+        &self,
+        now: Instant,
+        blob: &ToGroup,
+        reach: &impl Reach<H>,
+        missed: &mut impl FnMut(Missed),
+    ) -> Progress {
+        let ToGroup { group, frame, id, stream, by, origin, from } = blob;
+        let source = from.as_ref().map_or(Source::Server(self.server), |from| Source::Engine(from.clone()));
+        let Some(whose) = self.find(&source) else { return Progress::Done };
+        let ended = |outcome| {
+            reach.visit(whose, |outbox| outbox.end_group_blob(*id, outcome));
+            Progress::Done
+        };
+        if let Some(engine) = from {
+            let person = self.people.get(&engine.user);
+            if person.and_then(|person| person.social.as_ref()).is_some_and(|social| social.is_awaited()) {
+                return Progress::Waits;
+            }
+            if !self.is_in(&engine.user, group) {
+                self.counters.not_allowed.add(1);
+                return ended(Err(Failure::NotAllowed));
+            }
+        }
+        let sender = from.as_ref().map(|engine| &engine.user);
+        let seats = self.groups.get(group).into_iter().flat_map(|group| group.seats.keys());
+        let seats = seats.filter(|(user, _)| Some(user) != sender).take(GROUP_RECEIVERS + 1);
+        let members = seats.filter_map(|(user, session)| {
+            let mut devices = self.people.get(user)?.devices.iter();
+            Some((user, devices.find(|login| login.session == *session)?))
+        });
+        let members: Vec<(&UserId, &Login<H>)> = members.collect();
+        if members.len() > GROUP_RECEIVERS {
+            return ended(Err(Failure::TooLarge));
+        }
+        if members.is_empty() {
+            // Those who had a part of it may be back soon.
+            let again = frame.hop().contains(Hop::AGAIN);
+            return ended(if again { Err(Failure::Offline) } else { Ok(()) });
+        }
+        let receivers = members.iter().map(|(user, login)| {
+            let engine = Engine { user: (*user).clone(), device: login.device, instance: login.instance };
+            (login.origin, engine)
+        });
+        let receivers = receivers.collect();
+        if !reach.visit(whose, |outbox| outbox.streams_out.receivers(now, *id, receivers)) {
+            // It was taken back.
+            return Progress::Done;
+        }
+        self.counters.broadcasts.add(1);
+        let sender = BlobSender { session: *by, origin: *origin, source: &source };
+        for (_, login) in members {
+            let taken = reach
+                .visit(Whose::Session(&login.handle), |outbox| outbox.offer_blob(now, frame, *stream, *id, &sender));
+            match taken {
+                Ok(()) => self.counters.relayed.add(1),
+                Err(failure) => {
+                    if let Some(one) = self.copy_failed(whose, *id, login.origin, failure, false, reach) {
+                        missed(*one);
+                    }
+                }
+            }
+        }
+        Progress::Done
+    }
+
+    /// A receiver came to nothing with what somebody sent: who missed it, if it is a member of a group and a blob.
+    pub(super) fn copy_failed(
+        &self,
+        whose: Whose<'_, H>,
+        id: u64,
+        receiver: SessionId,
+        failure: Failure,
+        handed_out: bool,
+        reach: &impl Reach<H>,
+    ) -> Option<Box<Missed>> {
+        let missed = reach.visit(whose, |outbox| {
+            outbox.copy_failed(id, receiver, failure, handed_out);
+            outbox.take_missed()
+        });
+        self.counters.broadcasts_missed.add(missed.is_some().into());
+        missed
+    }
+
     /// A fragment of a stream that this session's client sends.
     pub(super) fn fragment(
         &self,
@@ -104,12 +220,13 @@ impl<H: Clone> Hub<H> {
     ) -> Option<HubEvent> {
         let Ok(Frame::Fragment { stream, offset, data, .. }) = frame.decode() else { return None };
         let own = Whose::Session(party.handle);
-        match reach.visit(own, |outbox| outbox.streams_out.pass(now, stream, offset, data.len())) {
-            Passage::To(engines) => {
+        match reach.visit(own, |outbox| outbox.pass(now, stream, offset, data.len())) {
+            Passage::To { engines, shared } => {
                 self.counters.fragments.add(1);
+                let alone = if shared { frame.kept() } else { frame.clone() };
                 for engine in engines {
                     self.visit_engine(&engine, reach, |outbox| {
-                        outbox.push_fragment(stream, party.origin, frame);
+                        outbox.push_fragment(stream, party.origin, &alone, shared);
                     });
                 }
             }
@@ -164,7 +281,7 @@ impl<H: Clone> Hub<H> {
         let Ok(Frame::BlobCancel { envelope, stream, .. }) = frame.decode() else { return };
         let engines = reach.visit(Whose::Session(party.handle), |outbox| {
             outbox.forget(envelope.id);
-            outbox.streams_out.remove(stream)
+            outbox.remove_stream(stream)
         });
         for engine in engines {
             self.visit_engine(&engine, reach, |outbox| {
@@ -175,21 +292,22 @@ impl<H: Clone> Hub<H> {
     }
 
     /// A receiver made no progress: it is cut out, unless it is the only one and away.
-    pub(super) fn too_slow(&self, party: &Party<'_, H>, slow: SlowReceiver, reach: &impl Reach<H>) {
+    pub(super) fn too_slow(&self, party: &Party<'_, H>, slow: SlowReceiver, reach: &impl Reach<H>) -> Option<HubEvent> {
         let SlowReceiver { stream, id, session, engine, only } = slow;
         if only && self.is_away(&engine) {
-            return;
+            return None;
         }
         self.counters.streams_too_slow.add(1);
         self.cut(party, stream, id, Failure::TooSlow, alloc::vec![engine], reach);
-        reach.visit(Whose::Session(party.handle), |outbox| outbox.copy_failed(id, session, Failure::TooSlow, false));
+        let own = Whose::Session(party.handle);
+        self.copy_failed(own, id, session, Failure::TooSlow, false, reach).map(HubEvent::Missed)
     }
 
     /// Ends a blob for what its sender did.
     fn break_off(&self, party: &Party<'_, H>, stream: u64, id: u64, failure: Failure, reach: &impl Reach<H>) {
         let engines = reach.visit(Whose::Session(party.handle), |outbox| {
             outbox.fail_open(id, failure);
-            outbox.streams_out.remove(stream)
+            outbox.remove_stream(stream)
         });
         self.cut(party, stream, id, failure, engines, reach);
     }
@@ -233,6 +351,6 @@ impl<H: Clone> Hub<H> {
 }
 
 fn engine_of<H>(to: &Address<'_>, login: &Login<H>) -> Option<Engine> {
-    let user = crate::ids::UserId::parse(to.user()?, u8::MAX).ok()?;
+    let user = UserId::parse(to.user()?, u8::MAX).ok()?;
     Some(Engine { user, device: login.device, instance: login.instance })
 }

@@ -1,18 +1,21 @@
 //! Blobs at a server: the streams in a session's outbox, and those that its own application receives.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 
 use super::{
-    Generation, Outbox, Session, SessionState, command::HubCommand, outbox::ANSWER, streams::Slow,
+    Generation, Outbox, Session, SessionState,
+    command::HubCommand,
+    outbox::ANSWER,
+    streams::{Passage, Slow},
     waiting::CreditViolation,
 };
 use crate::{
     close::CloseReason,
     failure::Failure,
-    hub::BlobSender,
-    ids::{SessionId, Source},
+    hub::{BlobSender, Missed},
+    ids::{Engine, SessionId, Source},
     session::{
         blob::{BlobEvent, BlobId, BlobRead, FRAGMENT, MAX_BLOB_NAME, STREAM_WINDOW, TakeBlob},
         lanes::{Lane, Queued, cost},
@@ -50,9 +53,9 @@ impl Outbox {
         offered
     }
 
-    pub(crate) fn push_fragment(&mut self, stream: u64, sender: SessionId, frame: &RawFrame) {
+    pub(crate) fn push_fragment(&mut self, stream: u64, sender: SessionId, frame: &RawFrame, shared: bool) {
         let before = self.streams_in.cost();
-        self.wake |= self.streams_in.push(stream, sender, frame);
+        self.wake |= self.streams_in.push(stream, sender, frame, shared);
         self.account(before);
     }
 
@@ -68,6 +71,7 @@ impl Outbox {
     /// A receiver of a stream that the client sends holds everything below `offset`.
     pub(crate) fn progress(&mut self, now: Instant, stream: u64, receiver: SessionId, offset: u64) {
         self.wake |= self.streams_out.progress(now, stream, receiver, offset);
+        self.account_shared();
     }
 
     /// A stream is over for this client; says whether it was there.
@@ -92,6 +96,88 @@ impl Outbox {
             self.wake |= self.streams_out.leave(id, receiver);
         }
         is_blob
+    }
+
+    // Blobs that the client sends to groups.
+
+    /// A fragment of the client: what to do with it.
+    pub(crate) fn pass(&mut self, now: Instant, stream: u64, offset: u64, len: usize) -> Passage {
+        let passage = self.streams_out.pass(now, stream, offset, len);
+        self.account_shared();
+        passage
+    }
+
+    /// A stream that the client sends is over: those who receive it.
+    pub(crate) fn remove_stream(&mut self, stream: u64) -> Vec<Engine> {
+        let engines = self.streams_out.remove(stream);
+        self.account_shared();
+        engines
+    }
+
+    /// A member of a group has done with a blob of the client; says whether that is what it was, and whether the client
+    /// waited for it. `None` for any other blob.
+    pub(super) fn member_done(
+        &mut self,
+        id: u64,
+        member: SessionId,
+        outcome: Result<(), Failure>,
+        handed_out: bool,
+    ) -> Option<bool> {
+        if self.streams_out.is_empty() || !self.streams_out.is_of_group(id) {
+            return None;
+        }
+        let Some(left) = self.streams_out.leave_group(id, member) else { return Some(false) };
+        self.account_shared();
+        self.wake |= left.tells;
+        match outcome {
+            Ok(()) => self.open.member_has_it(id),
+            Err(failure) => {
+                if handed_out || failure == Failure::ConnectionLost {
+                    self.open.member_may_have_it(id);
+                }
+                let (group, from, to) = (left.group, self.owner.clone(), left.engine.user);
+                self.missed = Some(Box::new(Missed { group, from, to, failure }));
+            }
+        }
+        if left.last {
+            self.end_open_group(id, outcome.err().unwrap_or(Failure::Internal));
+        }
+        Some(true)
+    }
+
+    /// The member that came to nothing just now, for the server's application.
+    pub(crate) fn take_missed(&mut self) -> Option<Box<Missed>> {
+        self.missed.take()
+    }
+
+    /// A blob of the client to a group goes to nobody: it has this outcome.
+    pub(crate) fn end_group_blob(&mut self, id: u64, outcome: Result<(), Failure>) {
+        self.streams_out.drop_group(id);
+        if outcome.is_ok() {
+            self.open.member_has_it(id);
+        }
+        self.end_open_group(id, outcome.err().unwrap_or(Failure::Internal));
+    }
+
+    fn end_open_group(&mut self, id: u64, last: Failure) {
+        let Some(open) = self.open.take(id) else { return };
+        match open.of_group(last) {
+            Err(failure) => self.fail(&open, failure),
+            Ok(()) => match (Frame::Ack { envelope: self.envelope(id) }).to_bytes(Header::default()) {
+                Ok(frame) => {
+                    self.push(Lane::Interactive, Queued { frame, deadline: None, cost: open.room, tag: ANSWER });
+                }
+                Err(_) => self.budget.release(open.room),
+            },
+        }
+    }
+
+    /// Keeps the account of what those of a group share.
+    fn account_shared(&mut self) {
+        let (before, after) = (self.shared, self.streams_out.shared_bytes());
+        self.shared = after;
+        self.bulk.force(after.saturating_sub(before));
+        self.bulk.release(before.saturating_sub(after));
     }
 
     /// A frame of which there is a bounded number for each stream.
@@ -223,7 +309,8 @@ impl Session {
             Frame::BlobOffer { envelope, stream, total, info_type, name } => {
                 let again = frame.hop().contains(Hop::AGAIN);
                 let sent_at = frame.sender_time().map(UnixMillis);
-                let offer = Offer { source, id: envelope.id, again, stream, total, info_type, name, sent_at };
+                let group = None;
+                let offer = Offer { source, group, id: envelope.id, again, stream, total, info_type, name, sent_at };
                 receiving.on_offer(now, offer);
             }
             Frame::BlobEnd { stream, total, .. } => receiving.on_end(&source, stream, total),

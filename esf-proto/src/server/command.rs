@@ -8,7 +8,7 @@ use super::parked::Ticket;
 use crate::{
     close::CloseReason,
     failure::Failure,
-    hub::Fanout,
+    hub::{Fanout, Missed},
     ids::{Engine, SessionId, Source, UserId},
     login::Rights,
     session::dedupe::Dedupe,
@@ -82,7 +82,7 @@ pub enum HubCommand {
         /// The frame, whole and from its client.
         frame: RawFrame,
     },
-    /// A message of this session's client to a group.
+    /// A message of this session's client to a group, or a blob that it offers to one.
     Broadcast(RawFrame),
     /// A query or request of this session's client to the server.
     Ask(RawFrame),
@@ -193,6 +193,8 @@ pub enum HubEvent {
     },
     /// A broadcast is to be carried on, slice by slice.
     Broadcast(Box<Fanout>),
+    /// A member of a group missed a blob. For the server's application.
+    Missed(Box<Missed>),
     /// A request about contacts or groups was accepted.
     Request(PeopleRequest),
     /// A kick was allowed.

@@ -105,7 +105,7 @@ counters! {
     requests_malformed,
     /// Broadcasts that were carried out.
     broadcasts,
-    /// Members that missed a broadcast because they had no room for it.
+    /// Members that missed a broadcast because they had no room for it, or a blob to a group for a reason of theirs.
     broadcasts_missed,
     /// News of who comes and goes that a receiver had no room for.
     presence_dropped,

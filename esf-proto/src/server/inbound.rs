@@ -62,6 +62,9 @@ impl Session {
             {
                 self.blob_to_server(&frame, &decoded)?;
             }
+            Frame::BlobOffer { envelope, .. } if matches!(envelope.to, Address::Group { .. }) => {
+                self.commands.push_back(HubCommand::Broadcast(frame));
+            }
             Frame::Broadcast { .. } => self.commands.push_back(HubCommand::Broadcast(frame)),
             // Only a server says them.
             Frame::Presence { .. } | Frame::GroupEvent { .. } => return Err(CloseReason::InvalidMessage),

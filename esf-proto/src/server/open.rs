@@ -25,6 +25,10 @@ pub(crate) struct Open {
 pub(crate) enum Copies {
     One(SessionId),
     Many(Vec<SessionId>),
+    /// The members of a group, whom the stream of its blob knows; and whether one has it whole.
+    Group {
+        whole: bool,
+    },
 }
 
 /// The open entries of one session, by id. Ids count up, so an entry is found by bisection and most go at the front.
@@ -58,6 +62,15 @@ impl Open {
         Self { id, about, copies, may_have_arrived: false, deadline, room, bytes }
     }
 
+    /// What a blob to a group comes to, when the last member failed so.
+    pub(crate) const fn of_group(&self, last: Failure) -> Result<(), Failure> {
+        match self.copies {
+            Copies::Group { whole: true } => Ok(()),
+            _ if self.may_have_arrived => Err(Failure::ConnectionLost),
+            _ => Err(last),
+        }
+    }
+
     fn is_query(&self) -> bool {
         matches!(self.about, Kind::Query | Kind::Request)
     }
@@ -66,6 +79,7 @@ impl Open {
         match &self.copies {
             Copies::One(one) => *one == session,
             Copies::Many(many) => many.contains(&session),
+            Copies::Group { .. } => false,
         }
     }
 }
@@ -140,6 +154,25 @@ impl OpenTable {
                 None
             }
         }
+    }
+
+    /// A member of a group has its blob whole.
+    pub(crate) fn member_has_it(&mut self, id: u64) {
+        if let Some(Open { copies: Copies::Group { whole }, .. }) = self.get_mut(id) {
+            *whole = true;
+        }
+    }
+
+    /// A member of a group came to nothing with its blob, so that it may have arrived there, or not.
+    pub(crate) fn member_may_have_it(&mut self, id: u64) {
+        if let Some(open) = self.get_mut(id) {
+            open.may_have_arrived = true;
+        }
+    }
+
+    fn get_mut(&mut self, id: u64) -> Option<&mut Open> {
+        let at = self.position(id)?;
+        self.entries.get_mut(at)
     }
 
     /// Takes an entry out.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Status},
+    hub::Missed,
     ids::{InstanceId, SessionId, Source},
     session::{
         blob::STREAMS,
@@ -47,12 +48,16 @@ pub struct Outbox {
     pub(super) budget: Arc<Budget>,
     config: Arc<Config>,
     pub(super) counters: Arc<Counters>,
-    owner: Source,
+    pub(super) owner: Source,
     server: InstanceId,
     queued_queries: usize,
     queued_query_bytes: usize,
     /// What became of blobs that the client sends, as long as there is no room to say so.
     untold: VecDeque<Bytes>,
+    /// What of the bulk is that of blobs to groups which the client sends.
+    pub(super) shared: usize,
+    /// The member of a group that has just come to nothing with a blob of the client.
+    pub(super) missed: Option<Box<Missed>>,
     pub(super) ended: bool,
     pub(super) wake: bool,
 }
@@ -82,6 +87,8 @@ impl Outbox {
             queued_queries: 0,
             queued_query_bytes: 0,
             untold: VecDeque::new(),
+            shared: 0,
+            missed: None,
             ended: false,
             wake: false,
         }
@@ -150,9 +157,17 @@ impl Outbox {
     }
 
     /// A broadcast of this client came to nothing: says so if it asked for that (ESF-330).
-    pub fn refuse_broadcast(&mut self, frame: &RawFrame, failure: Failure) {
+    pub(crate) fn refuse_broadcast(&mut self, frame: &RawFrame, failure: Failure) {
         if let (true, Ok(envelope)) = (frame.flags().contains(Flags::TELL), frame.envelope()) {
             self.tell_failure(envelope.id, Kind::Broadcast, failure);
+        }
+    }
+
+    /// The same for whatever goes to many: a blob always has an outcome.
+    pub fn refuse_fanout(&mut self, frame: &RawFrame, failure: Failure) {
+        match frame.envelope() {
+            Ok(envelope) if frame.kind() == Some(Kind::BlobOffer) => self.end_group_blob(envelope.id, Err(failure)),
+            _ => self.refuse_broadcast(frame, failure),
         }
     }
 
@@ -215,6 +230,10 @@ impl Outbox {
             Kind::Response => about == Kind::Request,
             _ => false,
         };
+        let of_member = if kind == Kind::Ack { Ok(()) } else { Err(Failure::Malformed) };
+        if let Some(told) = self.member_done(id, from, of_member, false) {
+            return told;
+        }
         self.leave_stream(id, from);
         let Some(open) = self.open.answered(id, from, fits) else { return false };
         let more = cost(frame.len()).saturating_sub(open.room);
@@ -264,6 +283,9 @@ impl Outbox {
 
     /// The copy that session `from` held came to nothing; says so to this client if it was the last.
     pub(crate) fn copy_failed(&mut self, id: u64, from: SessionId, failure: Failure, handed_out: bool) -> bool {
+        if let Some(told) = self.member_done(id, from, Err(failure), handed_out) {
+            return told;
+        }
         self.leave_stream(id, from);
         let (end, open) = self.open.copy_failed(id, from, failure, handed_out);
         if let (CopyEnd::Failed(failure), Some(open)) = (end, &open) {

@@ -458,7 +458,7 @@ impl Session {
             HubEvent::Violation => self.close = Some(CloseReason::InvalidMessage),
             HubEvent::Query(query) => self.accept_query(query),
             // The application hears of it; the sender heard already if it asked to.
-            HubEvent::TransmitFailed { .. } => {}
+            HubEvent::TransmitFailed { .. } | HubEvent::Missed(_) => {}
             HubEvent::Kick { user, id } => self.changes.push_back(HubChange::Kick { user, id }),
             // Nobody wants to judge it.
             HubEvent::Judge { ticket, .. } => self.resume(self.now, ticket, Verdict::Pass),

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::{
-    ids::{Engine, SessionId},
+    ids::{Engine, GroupId, SessionId},
     session::blob::{CREDIT_STEP, STREAM_WINDOW, STREAMS},
     time::Instant,
 };
@@ -20,6 +20,8 @@ pub(crate) struct StreamsOut(Vec<StreamOut>);
 struct StreamOut {
     stream: u64,
     id: u64,
+    /// The group that it goes to, if it goes to one.
+    group: Option<GroupId>,
     total: Option<u64>,
     end: Option<u64>,
     /// Where the next fragment begins.
@@ -45,14 +47,25 @@ struct Receiver {
 /// What to do with a fragment of the sender.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Passage {
-    /// Give it to these.
-    To(Vec<Engine>),
+    /// Give it to these; `shared` if they are those of a group, whose window the sender's session pays for.
+    To { engines: Vec<Engine>, shared: bool },
     /// Nothing: it is known, or nobody is there for it.
     Nothing,
     /// The sender broke a rule of the hop.
     Violation,
     /// It goes past the end that was announced: the blob fails.
     PastEnd(u64),
+}
+
+/// A member of a group that has done with its blob.
+#[derive(Debug)]
+pub(crate) struct LeftMember {
+    pub(crate) group: GroupId,
+    pub(crate) engine: Engine,
+    /// Nobody is left.
+    pub(crate) last: bool,
+    /// The sender is to hear of what the others hold.
+    pub(crate) tells: bool,
 }
 
 /// A receiver that made no progress.
@@ -92,7 +105,54 @@ impl StreamsOut {
         self.0.retain(|out| out.id != id);
         let receivers = receivers.map(|(session, engine)| Receiver { session, engine, held: None, since: now });
         let receivers = receivers.collect();
-        self.0.push(StreamOut { stream, id, total, end: None, next: 0, receivers, told: None, best: None, due: false });
+        self.0.push(StreamOut::new(stream, id, None, total, receivers));
+    }
+
+    /// Opens a stream to a group, whose members are to be told by [`StreamsOut::receivers`].
+    pub(crate) fn open_to_group(&mut self, stream: u64, id: u64, group: GroupId, total: Option<u64>) {
+        self.0.retain(|out| out.id != id);
+        self.0.push(StreamOut::new(stream, id, Some(group), total, Vec::new()));
+    }
+
+    /// Who receives a blob to a group. `false` if it was taken back meanwhile.
+    pub(crate) fn receivers(&mut self, now: Instant, id: u64, receivers: Vec<(SessionId, Engine)>) -> bool {
+        let Some(out) = self.0.iter_mut().find(|out| out.id == id && out.group.is_some()) else { return false };
+        let receivers = receivers.into_iter();
+        out.receivers =
+            receivers.map(|(session, engine)| Receiver { session, engine, held: None, since: now }).collect();
+        true
+    }
+
+    /// Whether this is a blob to a group.
+    pub(crate) fn is_of_group(&self, id: u64) -> bool {
+        self.0.iter().any(|out| out.id == id && out.group.is_some())
+    }
+
+    /// A member of a group has done with its blob, if it was one of those who have not.
+    pub(crate) fn leave_group(&mut self, id: u64, session: SessionId) -> Option<LeftMember> {
+        let at = self.0.iter().position(|out| out.id == id)?;
+        let out = self.0.get_mut(at)?;
+        let group = out.group.clone()?;
+        let place = out.receivers.iter().position(|receiver| receiver.session == session)?;
+        let engine = out.receivers.swap_remove(place).engine;
+        let last = out.receivers.is_empty();
+        let tells = !last && out.settle();
+        if last {
+            self.0.swap_remove(at);
+        }
+        Some(LeftMember { group, engine, last, tells })
+    }
+
+    /// Takes a blob to a group out: it goes nowhere.
+    pub(crate) fn drop_group(&mut self, id: u64) {
+        self.0.retain(|out| out.id != id);
+    }
+
+    /// What those of a group who are slow keep of what the quick ones have: it is shared, so it is paid for here.
+    pub(crate) fn shared_bytes(&self) -> usize {
+        let of_groups = self.0.iter().filter(|out| out.group.is_some());
+        let kept = of_groups.map(|out| out.next.saturating_sub(out.lowest().unwrap_or(out.next)));
+        usize::try_from(kept.sum::<u64>()).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn pass(&mut self, now: Instant, stream: u64, offset: u64, len: usize) -> Passage {
@@ -115,7 +175,8 @@ impl StreamsOut {
                 receiver.since = now;
             }
         }
-        Passage::To(out.receivers.iter().map(|receiver| receiver.engine.clone()).collect())
+        let engines = out.receivers.iter().map(|receiver| receiver.engine.clone()).collect();
+        Passage::To { engines, shared: out.group.is_some() }
     }
 
     /// The sender says where the stream ends. `Err` with the blob's id if it cannot be there.
@@ -214,6 +275,10 @@ impl StreamsOut {
 }
 
 impl StreamOut {
+    fn new(stream: u64, id: u64, group: Option<GroupId>, total: Option<u64>, receivers: Vec<Receiver>) -> Self {
+        Self { stream, id, group, total, end: None, next: 0, receivers, told: None, best: None, due: false }
+    }
+
     /// What every receiver holds, once each has said it.
     fn lowest(&self) -> Option<u64> {
         self.receivers.iter().map(|receiver| receiver.held).min().flatten()

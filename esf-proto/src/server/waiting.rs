@@ -48,6 +48,14 @@ struct Fragment {
     from: u64,
     until: u64,
     frame: Bytes,
+    /// Others hold the same bytes, and somebody else pays for them.
+    shared: bool,
+}
+
+impl Fragment {
+    fn cost(&self) -> usize {
+        cost(if self.shared { 0 } else { self.frame.len() })
+    }
 }
 
 /// A count of a receiver that no honest one states.
@@ -78,8 +86,9 @@ impl StreamsIn {
         Ok(())
     }
 
-    /// A fragment that its sender was allowed to send. `true` if it can go out.
-    pub(crate) fn push(&mut self, stream: u64, sender: SessionId, frame: &RawFrame) -> bool {
+    /// A fragment that its sender was allowed to send; `shared` if others get the same bytes, which stand alone then.
+    /// `true` if it can go out.
+    pub(crate) fn push(&mut self, stream: u64, sender: SessionId, frame: &RawFrame, shared: bool) -> bool {
         let Ok(Frame::Fragment { offset, data, .. }) = frame.decode() else { return false };
         let of_sender = |known: &&mut StreamIn| known.stream == stream && known.sender == sender;
         let Some(known) = self.streams.iter_mut().find(of_sender) else { return false };
@@ -89,14 +98,14 @@ impl StreamsIn {
             return false;
         }
         // A small frame must not hold the buffer that it was read into.
-        let bytes =
-            if frame.len() < SMALL_FRAME { Bytes::copy_from_slice(frame.bytes()) } else { frame.bytes().clone() };
-        let fragment = Fragment { from: offset, until, frame: bytes };
-        self.bytes += cost(fragment.frame.len());
+        let copied = frame.len() < SMALL_FRAME && !shared;
+        let bytes = if copied { Bytes::copy_from_slice(frame.bytes()) } else { frame.bytes().clone() };
+        let fragment = Fragment { from: offset, until, frame: bytes, shared };
+        self.bytes += fragment.cost();
         known.fragments.push_back(fragment);
         let last = known.fragments.len() - 1;
         if last > known.at {
-            self.bytes -= known.join(last);
+            known.join(last, &mut self.bytes);
         }
         known.open
     }
@@ -113,7 +122,7 @@ impl StreamsIn {
         }
         known.held = Some(offset);
         while let Some(fragment) = known.fragments.front().filter(|fragment| fragment.until <= offset) {
-            self.bytes -= cost(fragment.frame.len());
+            self.bytes -= fragment.cost();
             known.fragments.pop_front();
             known.at = known.at.saturating_sub(1);
         }
@@ -134,7 +143,7 @@ impl StreamsIn {
             if let Some(fragment) = known.fragments.get(known.at) {
                 known.handed = known.handed.max(fragment.until);
                 let frame = fragment.frame.clone();
-                self.bytes -= known.join(known.at);
+                known.join(known.at, &mut self.bytes);
                 known.at += 1;
                 return Some(frame);
             }
@@ -181,7 +190,7 @@ impl StreamsIn {
         self.streams.retain(|known| {
             let goes = which(known);
             if goes {
-                *bytes -= known.fragments.iter().map(|fragment| cost(fragment.frame.len())).sum::<usize>();
+                *bytes -= known.fragments.iter().map(Fragment::cost).sum::<usize>();
             }
             !goes
         });
@@ -190,16 +199,16 @@ impl StreamsIn {
 }
 
 impl StreamIn {
-    /// Joins the fragment at `at` with the one before it if both are small; says how much less they cost. Both are
-    /// handed out, or neither.
-    fn join(&mut self, at: usize) -> usize {
-        let Some(before) = at.checked_sub(1) else { return 0 };
-        let (Some(first), Some(second)) = (self.fragments.get(before), self.fragments.get(at)) else { return 0 };
+    /// Joins the fragment at `at` with the one before it if both are small, and keeps the account of what they cost.
+    /// Both are handed out, or neither.
+    fn join(&mut self, at: usize, bytes: &mut usize) {
+        let Some(before) = at.checked_sub(1) else { return };
+        let (Some(first), Some(second)) = (self.fragments.get(before), self.fragments.get(at)) else { return };
         if first.until - first.from >= SMALL || second.until - second.from >= SMALL {
-            return 0;
+            return;
         }
-        let Some(joined) = join(self.stream, first, second) else { return 0 };
-        let less = (cost(first.frame.len()) + cost(second.frame.len())).saturating_sub(cost(joined.frame.len()));
+        let Some(joined) = join(self.stream, first, second) else { return };
+        *bytes = (*bytes + joined.cost()).saturating_sub(first.cost() + second.cost());
         if let Some(first) = self.fragments.get_mut(before) {
             *first = joined;
         }
@@ -207,7 +216,6 @@ impl StreamIn {
         if at <= self.at {
             self.at -= 1;
         }
-        less
     }
 }
 
@@ -223,7 +231,7 @@ fn join(stream: u64, first: &Fragment, second: &Fragment) -> Option<Fragment> {
     both.extend_from_slice(data);
     both.extend_from_slice(more.get(known..)?);
     let frame = Frame::Fragment { stream, offset: first.from, last, data: &both }.to_bytes(Header::default()).ok()?;
-    Some(Fragment { from: first.from, until: second.until, frame })
+    Some(Fragment { from: first.from, until: second.until, frame, shared: false })
 }
 
 /// Frames below this are copied instead of shared.

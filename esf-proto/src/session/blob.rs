@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     failure::Failure,
-    ids::{MessageId, Source},
+    ids::{GroupId, MessageId, Source},
     time::UnixMillis,
 };
 
@@ -21,6 +21,9 @@ pub(crate) const CREDIT_STEP: u64 = 64 * 1024;
 pub const STREAMS: usize = 8;
 /// Blobs of one source that may be under way to one session.
 pub const STREAMS_OF_SOURCE: usize = STREAMS / 2;
+/// Devices that a blob to a group goes to (ESF-349): as many as one slice of a fan-out, since a fragment visits all of them
+/// at once, under its sender's lock. That takes 0.1 us a device, 27 us for all, on a core of 2026 (1,000 took 130 us).
+pub const GROUP_RECEIVERS: usize = 256;
 /// The longest name of a blob, in bytes.
 pub const MAX_BLOB_NAME: usize = 1024;
 /// The longest silence of a sender that may send.
@@ -39,6 +42,8 @@ pub struct IncomingBlob {
     pub blob: BlobId,
     /// Who sends it.
     pub source: Source,
+    /// The group that it went to, if it went to one.
+    pub group: Option<GroupId>,
     /// The application's number for what it means.
     pub info_type: u32,
     /// The sender's name for it, as it came: never a path to trust. At most 1,024 bytes; may be empty.

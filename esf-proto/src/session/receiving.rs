@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    ids::{DeviceKind, Source},
+    ids::{DeviceKind, GroupId, Source},
     time::{Instant, UnixMillis},
 };
 
@@ -59,6 +59,7 @@ struct Ended {
 struct Incoming {
     blob: BlobId,
     source: Source,
+    group: Option<GroupId>,
     id: u64,
     stream: u64,
     info_type: u32,
@@ -101,6 +102,7 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Offer<'a> {
     pub(crate) source: Source,
+    pub(crate) group: Option<GroupId>,
     pub(crate) id: u64,
     pub(crate) again: bool,
     pub(crate) stream: u64,
@@ -127,7 +129,7 @@ impl Receiving {
     // What comes from the sender.
 
     pub(crate) fn on_offer(&mut self, now: Instant, offer: Offer<'_>) {
-        let Offer { source, id, again, stream, total, info_type, name, sent_at } = offer;
+        let Offer { source, group, id, again, stream, total, info_type, name, sent_at } = offer;
         if let Some(known) = self.incoming.iter_mut().find(|incoming| incoming.id == id && incoming.source == source) {
             // Offered again: it goes on where it was.
             known.stream = stream;
@@ -168,6 +170,7 @@ impl Receiving {
             self.incoming.push(Incoming {
                 blob: BlobId(self.last),
                 source,
+                group,
                 id,
                 stream,
                 info_type,
@@ -509,7 +512,8 @@ impl Incoming {
     /// What the application hears of it.
     fn as_offered(&self) -> IncomingBlob {
         let Self { blob, info_type, total, sent_at, .. } = *self;
-        IncomingBlob { blob, source: self.source.clone(), info_type, name: self.name.clone(), total, sent_at }
+        let (source, group, name) = (self.source.clone(), self.group.clone(), self.name.clone());
+        IncomingBlob { blob, source, group, info_type, name, total, sent_at }
     }
 
     /// Whether something happened that the application has not heard of, beside the offer.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::blob::{BlobNeed, CREDIT_STEP, FRAGMENT, LOST, OutgoingBlob, STREAM_WINDOW};
 use crate::{
     failure::Failure,
-    ids::{MessageId, To},
+    ids::{GroupId, MessageId, To},
     time::Instant,
     wire::Address,
 };
@@ -29,11 +29,18 @@ pub(crate) struct Sending {
     turn: usize,
 }
 
+/// Where a blob goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    To(To),
+    Group(GroupId),
+}
+
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) id: MessageId,
     pub(crate) stream: u64,
-    pub(crate) to: To,
+    pub(crate) to: Target,
     /// The offer, to be sent again in a new session.
     pub(crate) offer: Bytes,
     total: Option<u64>,
@@ -91,7 +98,7 @@ impl Sending {
         self.open.len() < OPEN
     }
 
-    pub(crate) fn open(&mut self, id: MessageId, stream: u64, to: To, blob: &OutgoingBlob, offer: Bytes) {
+    pub(crate) fn open(&mut self, id: MessageId, stream: u64, to: Target, blob: &OutgoingBlob, offer: Bytes) {
         self.open.push_back(Outgoing {
             id,
             stream,
@@ -268,7 +275,7 @@ impl Sending {
     pub(crate) fn answered(&mut self, id: MessageId, from: &Address<'_>, server_may: bool) -> Option<Outgoing> {
         let at = self.open.iter().position(|outgoing| outgoing.id == id)?;
         let to = self.open.get(at).map(|outgoing| outgoing.to.clone())?;
-        let entitled = super::pending::answers(&to, from) || server_may && matches!(from, Address::Server { .. });
+        let entitled = to.is_answered_by(from) || server_may && matches!(from, Address::Server { .. });
         if entitled { self.open.remove(at) } else { None }
     }
 
@@ -300,6 +307,20 @@ impl Sending {
 
     fn find(&mut self, id: MessageId) -> Option<&mut Outgoing> {
         self.open.iter_mut().find(|outgoing| outgoing.id == id)
+    }
+}
+
+impl Target {
+    /// Whether an outcome comes from there: that of a blob to a group is the server's.
+    fn is_answered_by(&self, from: &Address<'_>) -> bool {
+        match self {
+            Self::To(to) => super::pending::answers(to, from),
+            Self::Group(_) => matches!(from, Address::Server { .. }),
+        }
+    }
+
+    pub(crate) const fn is_group(&self) -> bool {
+        matches!(self, Self::Group(_))
     }
 }
 

@@ -165,7 +165,14 @@ fn message(from: &str, body: &'static str) -> Message {
 }
 
 fn query(from: &str, body: &'static str) -> IncomingQuery {
-    IncomingQuery { token: QueryToken(0), source: source(from), info_type: 0, body: body.into(), sent_at: None }
+    IncomingQuery {
+        token: QueryToken(0),
+        source: source(from),
+        group: None,
+        info_type: 0,
+        body: body.into(),
+        sent_at: None,
+    }
 }
 
 fn blob(id: u64, from: &str) -> IncomingBlob {

@@ -192,7 +192,7 @@ fn a_sender_has_eight_under_way_and_four_to_one_receiver() {
 }
 
 #[test]
-fn one_to_nobody_is_offline_and_one_to_a_group_not_allowed() {
+fn one_to_nobody_is_offline() {
     let (mut world, anna, _) = pair();
     let id = world.send_blob(anna, &user("nobody"), &content(10));
     world.run();

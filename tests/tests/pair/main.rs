@@ -4,6 +4,7 @@ mod bad_input;
 mod blob;
 mod close;
 mod ends;
+mod group_blob;
 mod groups;
 mod hop;
 mod limits;

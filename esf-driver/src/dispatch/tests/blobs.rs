@@ -39,7 +39,15 @@ fn offered(blob: BlobId) -> BlobEvent {
 }
 
 fn incoming(blob: BlobId) -> IncomingBlob {
-    IncomingBlob { blob, source: source("a"), info_type: 5, name: "x.txt".into(), total: Some(6), sent_at: None }
+    IncomingBlob {
+        blob,
+        source: source("a"),
+        group: None,
+        info_type: 5,
+        name: "x.txt".into(),
+        total: Some(6),
+        sent_at: None,
+    }
 }
 
 struct Blobs {

@@ -46,11 +46,11 @@ fn a_fragment_passes_in_order_and_within_the_window() {
     out.progress(NOW, STREAM, A, 0);
     assert_eq!(out.pass(NOW, STREAM, 0, 10), Passage::Violation, "before the sender was told of it");
     out.poll_credit(NOW);
-    assert!(matches!(out.pass(NOW, STREAM, 0, 10), Passage::To(_)));
+    assert!(matches!(out.pass(NOW, STREAM, 0, 10), Passage::To { .. }));
     assert_eq!(out.pass(NOW, STREAM, 0, 10), Passage::Nothing);
     assert_eq!(out.pass(NOW, STREAM, 11, 10), Passage::Violation, "a gap");
     assert_eq!(out.pass(NOW, STREAM, 10, usize::try_from(STREAM_WINDOW).expect("small")), Passage::Violation);
-    assert!(matches!(out.pass(NOW, STREAM, 5, 10), Passage::To(_)), "it overlaps");
+    assert!(matches!(out.pass(NOW, STREAM, 5, 10), Passage::To { .. }), "it overlaps");
     assert_eq!(out.pass(NOW, STREAM + 1, 0, 10), Passage::Nothing);
     out.on_link(NOW);
     assert_eq!(out.pass(NOW, STREAM, 15, 10), Passage::Violation, "a new link has its own credit");

@@ -37,7 +37,7 @@ fn place(frame: &Bytes) -> (u64, usize) {
 #[test]
 fn nothing_goes_out_before_the_credit_of_its_link() {
     let mut streams = streams();
-    assert!(!streams.push(STREAM, SENDER, &piece(0, 2000)));
+    assert!(!streams.push(STREAM, SENDER, &piece(0, 2000), false));
     assert_eq!(out(&mut streams), []);
     streams.credit(STREAM, 0).expect("a credit");
     assert!(streams.has_fragment());
@@ -54,9 +54,9 @@ fn nothing_goes_out_before_the_credit_of_its_link() {
 fn what_is_held_is_not_kept() {
     let mut streams = streams();
     streams.credit(STREAM, 5000).expect("what it has from before");
-    streams.push(STREAM, SENDER, &piece(0, 2000));
+    streams.push(STREAM, SENDER, &piece(0, 2000), false);
     assert_eq!((streams.cost(), streams.has_fragment()), (0, false));
-    streams.push(STREAM, SENDER, &piece(4000, 2000));
+    streams.push(STREAM, SENDER, &piece(4000, 2000), false);
     assert_eq!(out(&mut streams), [(4000, 2000)]);
 }
 
@@ -65,7 +65,7 @@ fn credits_that_cannot_be_are_a_violation_and_old_ones_nothing() {
     let mut streams = streams();
     assert_eq!(streams.credit(STREAM, 0), Ok(Some(source())));
     assert_eq!(streams.credit(STREAM, 1), Err(CreditViolation));
-    streams.push(STREAM, SENDER, &piece(0, 2000));
+    streams.push(STREAM, SENDER, &piece(0, 2000), false);
     assert_eq!(streams.credit(STREAM, 1), Err(CreditViolation), "it was not handed out");
     out(&mut streams);
     assert_eq!(streams.credit(STREAM, u64::MAX), Err(CreditViolation));
@@ -81,7 +81,7 @@ fn small_ones_are_joined_whether_they_wait_or_were_handed_out() {
         let mut streams = streams();
         streams.credit(STREAM, 0).expect("a credit");
         for at in 0..4096 {
-            streams.push(STREAM, SENDER, &piece(at, 1));
+            streams.push(STREAM, SENDER, &piece(at, 1), false);
             if handed_out {
                 assert_eq!(out(&mut streams), [(at, 1)]);
             }
@@ -99,9 +99,9 @@ fn small_ones_are_joined_whether_they_wait_or_were_handed_out() {
 #[test]
 fn those_that_overlap_are_joined_without_a_repeat() {
     let mut streams = streams();
-    streams.push(STREAM, SENDER, &piece(0, 100));
-    streams.push(STREAM, SENDER, &piece(50, 100));
-    streams.push(STREAM, SENDER, &piece(150, 2000));
+    streams.push(STREAM, SENDER, &piece(0, 100), false);
+    streams.push(STREAM, SENDER, &piece(50, 100), false);
+    streams.push(STREAM, SENDER, &piece(150, 2000), false);
     streams.credit(STREAM, 0).expect("a credit");
     assert_eq!(out(&mut streams), [(0, 150), (150, 2000)]);
 }
@@ -113,7 +113,7 @@ fn a_small_one_does_not_hold_the_buffer_that_it_was_read_into() {
     buffer.extend_from_slice(&[0; 60_000]);
     let whole = buffer.freeze();
     let len = piece(0, 1).len();
-    streams.push(STREAM, SENDER, &RawFrame::parse(whole.slice(..len)).expect("a frame"));
+    streams.push(STREAM, SENDER, &RawFrame::parse(whole.slice(..len)).expect("a frame"), false);
     assert!(whole.is_unique());
 }
 

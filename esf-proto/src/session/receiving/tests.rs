@@ -15,12 +15,22 @@ fn source(name: &str) -> Source {
 }
 
 fn offer(id: u64, stream: u64, total: Option<u64>) -> Offer<'static> {
-    Offer { source: source("ann"), id, again: false, stream, total, info_type: 3, name: "n", sent_at: None }
+    Offer {
+        source: source("ann"),
+        group: None,
+        id,
+        again: false,
+        stream,
+        total,
+        info_type: 3,
+        name: "n",
+        sent_at: None,
+    }
 }
 
 /// What the application hears of it.
 fn as_offered(blob: BlobId, total: Option<u64>) -> IncomingBlob {
-    IncomingBlob { blob, source: source("ann"), info_type: 3, name: "n".into(), total, sent_at: None }
+    IncomingBlob { blob, source: source("ann"), group: None, info_type: 3, name: "n".into(), total, sent_at: None }
 }
 
 fn events(receiving: &mut Receiving) -> Vec<BlobEvent> {

@@ -12,7 +12,7 @@ fn sending(total: Option<u64>, change: impl FnOnce(&mut OutgoingBlob)) -> Sendin
     let mut blob = OutgoingBlob::new(1, total);
     change(&mut blob);
     let to = To::User(UserId::parse("ben", 64).expect("a name"));
-    sending.open(ID, STREAM, to, &blob, Bytes::from_static(b"offer"));
+    sending.open(ID, STREAM, Target::To(to), &blob, Bytes::from_static(b"offer"));
     sending.handed_out(ID);
     sending
 }
@@ -157,7 +157,7 @@ fn one_that_nobody_is_there_for_after_a_new_session_is_offered_each_second() {
 fn blobs_take_turns() {
     let mut sending = sending(None, |_| {});
     let other = MessageId(2);
-    sending.open(other, STREAM + 1, To::Server, &OutgoingBlob::new(1, None), Bytes::new());
+    sending.open(other, STREAM + 1, Target::To(To::Server), &OutgoingBlob::new(1, None), Bytes::new());
     for stream in [STREAM, STREAM + 1] {
         sending.on_credit(stream, 0);
     }
