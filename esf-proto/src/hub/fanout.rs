@@ -363,7 +363,9 @@ impl<H: Clone> Hub<H> {
         let Presence { subject, change, contacts, contact, groups, group, after } = presence;
         let mut left = SLICE;
         while let Some(name) = contacts.get(*contact) {
-            if left == 0 {
+            let devices = self.people.get(name).map_or(&[][..], |person| &person.devices);
+            // All devices of a contact hear it in one slice. A user has no more of them than a slice has outputs.
+            if left < devices.len().clamp(1, SLICE) {
                 return Progress::More;
             }
             *contact += 1;
@@ -371,7 +373,7 @@ impl<H: Clone> Hub<H> {
             if name == subject {
                 continue;
             }
-            for login in self.people.get(name).into_iter().flat_map(|person| &person.devices) {
+            for login in devices {
                 left = left.saturating_sub(1);
                 reach.visit(Whose::Session(&login.handle), |outbox| outbox.presence(subject, change, true));
             }

@@ -222,6 +222,9 @@ impl<H: Clone> Hub<H> {
 
     /// The store has said who somebody is, or has failed to.
     fn knows(&mut self, now: Instant, job: JobId, user: &UserId, person: Option<store::Person>) {
+        // A broadcast of theirs may have waited for this, also if they are gone meanwhile.
+        self.changed = true;
+        self.judged += 1;
         let Some(social) = self.social(user).filter(|social| social.asked == Some(job)) else { return };
         social.asked = None;
         match person {
@@ -248,9 +251,6 @@ impl<H: Clone> Hub<H> {
             None if !social.known => self.due_at(now + RETRY, user),
             None => {}
         }
-        // A broadcast of theirs may have waited for this.
-        self.changed = true;
-        self.judged += 1;
         while let Some((asker, request)) = self.social(user).and_then(|social| social.waiting.pop_front()) {
             self.carry_out_request(now, asker, &request);
         }

@@ -189,6 +189,26 @@ fn a_broadcast_goes_out_in_slices_of_256_and_reaches_everybody_once() {
     }
 }
 
+/// Its sender is forgotten before the store has said who that is.
+#[test]
+fn a_broadcast_that_waits_for_somebody_who_is_gone_is_looked_at_again() {
+    let mut town = town();
+    let ann = phone("ann");
+    let cell = town.join(&ann);
+    let (job, _) = town.hub.poll_request().unwrap();
+    let mut fanout = Fanout::broadcast(&message(&ann, "red", Flags::NONE, b"x"), SessionId(1), Some(ann)).unwrap();
+    let carry_on = |town: &Town, fanout: &mut Fanout| {
+        town.hub.carry_on(town.now, fanout, &Visits(town, core::cell::Cell::new(0)), &mut |_| ())
+    };
+    assert_eq!(carry_on(&town, &mut fanout), Progress::Waits);
+    town.end(&cell, CloseReason::LoggedOff);
+    town.hub_timeout();
+    let before = town.hub.judged();
+    town.hub.handle_response(town.now, job, Ok(StoreResponse::NotFound));
+    assert!(town.hub.judged() > before, "whoever keeps what waits looks at it again");
+    assert_eq!(carry_on(&town, &mut fanout), Progress::Done);
+}
+
 /// Who comes and goes between two slices changes nothing for the others.
 #[test]
 fn members_come_and_go_between_slices() {
@@ -251,6 +271,20 @@ fn presence_goes_out_in_slices_too() {
     assert!((100..=256).contains(&most), "{most}");
     // Of everybody else, the user and the device.
     assert_eq!(stages(&mut town, &all[7].1).len(), 599 * 2);
+}
+
+/// A contact on as many devices as there are kinds hears it on all of them, in a slice of its own.
+#[test]
+fn a_contact_on_every_device_has_a_slice_for_itself() {
+    let mut town = town();
+    for kind in 0..=255 {
+        town.join(&engine("many", DeviceKind(kind), 1));
+    }
+    town.join(&phone("ben"));
+    let subject = user("ann");
+    let change = Change { online: Some(true), devices: Vec::from([(DeviceKind(0), true)]) };
+    let fanout = Fanout::presence(subject, change, Arc::new([user("ben"), user("many"), user("zoe")]), Vec::new());
+    assert_eq!(slices(&town, fanout), [1, 256, 0]);
 }
 
 #[test]
