@@ -46,6 +46,15 @@ impl People {
         self.contacts.entry(name(other)).or_default().insert(name(one));
     }
 
+    /// Two are strangers to each other.
+    pub fn estrange(&mut self, one: &str, other: &str) {
+        for (one, other) in [(one, other), (other, one)] {
+            if let Some(contacts) = self.contacts.get_mut(&name(one)) {
+                contacts.remove(&name(other));
+            }
+        }
+    }
+
     /// A group has these members and no others.
     pub fn set_group(&mut self, id: &str, members: &[&str]) {
         self.groups.insert(group(id), members.iter().map(|member| name(member)).collect());

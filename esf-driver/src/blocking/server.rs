@@ -321,7 +321,8 @@ impl Server {
     }
 
     /// The contacts or groups of a user are others than before: the store is asked for them again, if the user is
-    /// online.
+    /// online. Of two who become contacts, or are contacts no more, each has changed; they are told of each other once the
+    /// store has said it of both.
     pub fn relations_changed(&self, user: &UserId) {
         self.0.server.relations_changed(user);
     }

@@ -1,6 +1,8 @@
 //! What goes to many: broadcasts, events of groups, presence. It leaves in slices, so that others come between, and in
 //! order where there is one to keep.
 
+mod acquaintance;
+
 use alloc::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -8,6 +10,8 @@ use alloc::{
 };
 use core::ops::Bound;
 
+use self::acquaintance::Acquaintance;
+pub(super) use self::acquaintance::Relations;
 use super::{Hub, Reach, Whose, groups::Group};
 use crate::{
     failure::Failure,
@@ -47,6 +51,7 @@ enum What {
     Blob(ToGroup),
     Event { group: GroupId, frame: RawFrame, by: SessionId, whom: Whom, after: Option<(UserId, SessionId)> },
     Presence(Presence),
+    Acquaintance(Acquaintance),
 }
 
 #[derive(Debug)]
@@ -172,6 +177,7 @@ impl Fanout {
             What::Blob(blob) => Lane::Sender(blob.by),
             What::Event { group, .. } => Lane::Group(group.clone()),
             What::Presence(presence) => Lane::Subject(presence.subject.clone()),
+            What::Acquaintance(acquaintance) => Lane::Subject(acquaintance.subject.clone()),
         }
     }
 }
@@ -216,7 +222,7 @@ impl Fanouts {
         let fits = match lane {
             Lane::Sender(_) => count < WAITING && (count == 0 || bytes + fanout.cost <= WAITING_BYTES),
             Lane::Group(_) => count < EVENTS,
-            // At most one is begun for each change of a user's, and those are as rare as they are told.
+            // At most one is begun for each change of a user's or of its relations, and those are as rare as they are told.
             Lane::Subject(_) => true,
         };
         if !fits || !self.budget.charge(fanout.cost) {
@@ -303,6 +309,7 @@ impl<H: Clone> Hub<H> {
                 })
             }
             What::Presence(presence) => self.tell_presence(presence, reach),
+            What::Acquaintance(acquaintance) => self.acquaint(acquaintance, reach),
         }
     }
 

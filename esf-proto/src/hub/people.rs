@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Fanout, Hub, Party, Person, jobs::Purpose};
+use super::{Fanout, Hub, Party, Person, fanout::Relations, jobs::Purpose};
 use crate::{
     failure::Failure,
     ids::{DeviceKind, Engine, GroupId, SessionId, UserId},
@@ -26,13 +26,21 @@ const RETRY: Duration = Duration::from_secs(30);
 pub(super) struct Social<H> {
     /// Whether the store has said who this is.
     known: bool,
+    /// Whether it failed when it was asked last, so that it is asked again.
+    stale: bool,
     /// The request that will.
     asked: Option<JobId>,
     pub(super) contacts: Arc<[UserId]>,
     /// The groups that are not dynamic, in order.
     pub(super) groups: Vec<GroupId>,
+    /// The number of the answer that said these.
+    pub(super) answer: u64,
+    /// The contacts before that answer; of the first answer these as well.
+    pub(super) before: Arc<[UserId]>,
+    /// The groups that are new by it, though it was not the first.
+    pub(super) fresh: Vec<GroupId>,
     /// The devices that others were told to be online, in order.
-    told: Vec<DeviceKind>,
+    pub(super) told: Vec<DeviceKind>,
     due: Option<Instant>,
     waiting: VecDeque<(Asker<H>, PeopleRequest)>,
 }
@@ -41,9 +49,13 @@ impl<H> Social<H> {
     fn new() -> Self {
         Self {
             known: false,
+            stale: false,
             asked: None,
             contacts: Arc::new([]),
             groups: Vec::new(),
+            answer: 0,
+            before: Arc::new([]),
+            fresh: Vec::new(),
             told: Vec::new(),
             due: None,
             waiting: VecDeque::new(),
@@ -213,7 +225,8 @@ impl<H: Clone> Hub<H> {
         if let Some(social) = social {
             // Too much is open: as if it had failed.
             social.asked = job.or(social.asked);
-            if job.is_none() && !social.known {
+            if job.is_none() {
+                social.stale = true;
                 self.due_at(now + RETRY, user);
             }
         }
@@ -229,31 +242,69 @@ impl<H: Clone> Hub<H> {
         social.asked = None;
         match person {
             Some(person) => {
-                if !core::mem::replace(&mut social.known, true) {
-                    social.told.clear();
-                }
-                social.contacts = person.contacts.into();
-                let mut groups: Vec<GroupId> = person.groups.into_iter().filter(|group| !group.is_dynamic()).collect();
-                groups.sort_unstable();
-                groups.dedup();
-                let before = core::mem::replace(&mut social.groups, groups.clone());
-                if person.cut {
-                    self.counters.relations_cut.add(1);
-                }
-                for group in before.iter().filter(|group| groups.binary_search(group).is_err()) {
-                    self.leave_seats(user, group);
-                }
-                for group in &groups {
-                    self.take_seats(user, group);
-                }
+                self.relate(user, person);
                 self.due_at(now + self.config.presence_window, user);
             }
-            None if !social.known => self.due_at(now + RETRY, user),
-            None => {}
+            None => {
+                if let Some(social) = self.social(user) {
+                    social.stale = true;
+                }
+                self.due_at(now + RETRY, user);
+            }
         }
         while let Some((asker, request)) = self.social(user).and_then(|social| social.waiting.pop_front()) {
             self.carry_out_request(now, asker, &request);
         }
+    }
+
+    /// Somebody has these contacts and groups from now on.
+    fn relate(&mut self, user: &UserId, person: store::Person) {
+        let answer = self.judged;
+        if person.cut {
+            self.counters.relations_cut.add(1);
+        }
+        let Some(social) = self.social(user) else { return };
+        social.stale = false;
+        let is_first = !core::mem::replace(&mut social.known, true);
+        if is_first {
+            social.told.clear();
+        }
+        let contacts: Arc<[UserId]> = person.contacts.into();
+        let mut groups: Vec<GroupId> = person.groups.into_iter().filter(|group| !group.is_dynamic()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let before = core::mem::replace(&mut social.contacts, contacts.clone());
+        let left = core::mem::replace(&mut social.groups, groups.clone());
+        social.answer = answer;
+        // Whoever has just come asks who is there.
+        social.before = if is_first || before == contacts { contacts } else { before };
+        social.fresh = groups.iter().filter(|group| !is_first && left.binary_search(group).is_err()).cloned().collect();
+        for group in left.iter().filter(|group| groups.binary_search(group).is_err()) {
+            self.leave_seats(user, group);
+        }
+        for group in &groups {
+            self.take_seats(user, group);
+        }
+        self.acquaint_with_new(user);
+    }
+
+    /// Has those that the last answer brought, and this user, hear of each other.
+    fn acquaint_with_new(&mut self, user: &UserId) {
+        let mut known = self.all_groups_of(user);
+        let Some(social) = self.social(user) else { return };
+        if Arc::ptr_eq(&social.before, &social.contacts) && social.fresh.is_empty() {
+            return;
+        }
+        known.retain(|group| !social.fresh.contains(group));
+        let change = Change::between(&[], &social.told);
+        let relations = Relations {
+            answer: social.answer,
+            contacts: social.contacts.clone(),
+            before: social.before.clone(),
+            known,
+            fresh: social.fresh.clone(),
+        };
+        self.fanouts.push_back(Fanout::acquaintance(user.clone(), change, relations));
     }
 
     // Requests.
@@ -331,7 +382,7 @@ impl<H: Clone> Hub<H> {
         let mut is: Vec<DeviceKind> = devices.iter().map(|login| login.device).collect();
         is.sort_unstable();
         is.dedup();
-        let ask = self.config.store && !social.known && !is.is_empty();
+        let ask = self.config.store && (!social.known || social.stale) && !is.is_empty();
         if let Some(change) = Change::between(&social.told, &is) {
             social.told = is;
             let contacts = social.contacts.clone();

@@ -270,6 +270,123 @@ fn relations_that_change_are_asked_for_again() {
     assert_eq!(asked.count(), 3);
 }
 
+// Relations that change while both are online.
+
+fn changed(world: &mut World, users: &[&str]) {
+    let now = world.now;
+    for user in users {
+        world.node.relations_changed(now, &name(user));
+    }
+    world.run();
+}
+
+#[test]
+fn who_become_contacts_while_online_hear_of_each_other_once() {
+    for order in [["anna", "ben"], ["ben", "anna"]] {
+        for together in [true, false] {
+            let mut world = friends(&[("anna", "cleo"), ("ben", "cleo")]);
+            let (anna, ben, cleo) = (world.join("anna"), world.join_on("ben", DeviceKind::PHONE), world.join("cleo"));
+            world.advance(SECOND * 2);
+            for who in [anna, ben, cleo] {
+                news(&mut world, who);
+            }
+            world.people.befriend("anna", "ben");
+            if together {
+                changed(&mut world, &order);
+            } else {
+                changed(&mut world, &order[..1]);
+                changed(&mut world, &order[1..]);
+            }
+            assert_eq!(news(&mut world, anna), ["ben on", "ben/2 on"], "{order:?} {together}");
+            assert_eq!(news(&mut world, ben), ["anna on", "anna/4 on"], "{order:?} {together}");
+            changed(&mut world, &["cleo", "anna", "ben"]);
+            world.advance(SECOND * 5);
+            assert!([anna, ben, cleo].map(|who| news(&mut world, who)).concat().is_empty(), "nothing is new");
+            log_off(&mut world, ben);
+            assert_eq!(news(&mut world, anna), ["ben/2 off", "ben off"]);
+        }
+    }
+}
+
+#[test]
+fn who_are_contacts_no_more_hear_nothing_more() {
+    let mut world = friends(&[("anna", "ben")]);
+    let (anna, ben) = (world.join("anna"), world.join("ben"));
+    world.advance(SECOND * 2);
+    for who in [anna, ben] {
+        news(&mut world, who);
+    }
+    world.people.estrange("anna", "ben");
+    changed(&mut world, &["anna", "ben"]);
+    world.join_on("ben", DeviceKind::PHONE);
+    world.advance(SECOND * 2);
+    log_off(&mut world, anna);
+    assert!([anna, ben].map(|who| news(&mut world, who)).concat().is_empty());
+}
+
+#[test]
+fn who_come_to_share_a_group_hear_of_each_other_once() {
+    for members in [&["ben", "anna"][..], &["anna"]] {
+        let mut world = friends(&[]);
+        world.people.set_group("red", if members.len() == 1 { &["ben"] } else { &[] });
+        world.people.set_group("blue", &["anna", "cleo"]);
+        let (anna, ben, cleo) = (world.join("anna"), world.join("ben"), world.join("cleo"));
+        world.advance(SECOND * 2);
+        for who in [anna, ben, cleo] {
+            news(&mut world, who);
+        }
+        // Cleo and anna share one already.
+        world.people.set_group("red", &["anna", "ben"]);
+        changed(&mut world, members);
+        assert_eq!(news(&mut world, anna), ["mate ben on"], "{members:?}");
+        assert_eq!(news(&mut world, ben), ["mate anna on"], "{members:?}");
+        world.people.set_group("red", &["anna", "ben", "cleo"]);
+        changed(&mut world, &["cleo"]);
+        assert_eq!(news(&mut world, ben), ["mate cleo on"]);
+        assert_eq!(news(&mut world, cleo), ["mate ben on"]);
+        assert!(news(&mut world, anna).is_empty());
+        world.people.set_group("red", &["anna", "cleo"]);
+        changed(&mut world, &["ben"]);
+        log_off(&mut world, ben);
+        world.advance(SECOND);
+        assert!([anna, cleo].map(|who| news(&mut world, who)).concat().is_empty(), "a mate no more");
+    }
+}
+
+/// More than a slice holds.
+#[test]
+fn a_user_with_hundreds_of_new_contacts_hears_of_all() {
+    let mut world = friends(&[]);
+    let names: Vec<String> = (0..600).map(|number| format!("user{number:03}")).collect();
+    let anna = world.join("anna");
+    let others: Vec<Who> = names.iter().map(|name| world.join(name)).collect();
+    world.advance(SECOND * 2);
+    for name in &names {
+        world.people.befriend("anna", name);
+    }
+    let everybody: Vec<&str> = std::iter::once("anna").chain(names.iter().map(String::as_str)).collect();
+    changed(&mut world, &everybody);
+    assert_eq!(news(&mut world, anna).len(), 1200);
+    for other in others {
+        assert_eq!(news(&mut world, other), ["anna on", "anna/4 on"]);
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_a_change_is_asked_again() {
+    let mut world = friends(&[]);
+    let (anna, ben) = (world.join("anna"), world.join("ben"));
+    world.advance(SECOND * 2);
+    world.people.befriend("anna", "ben");
+    world.people.fails = true;
+    changed(&mut world, &["anna", "ben"]);
+    world.people.fails = false;
+    assert!([anna, ben].map(|who| news(&mut world, who)).concat().is_empty());
+    world.advance(SECOND * 31);
+    assert_eq!(news(&mut world, anna), ["ben on", "ben/4 on"]);
+    assert_eq!(news(&mut world, ben), ["anna on", "anna/4 on"]);
+}
+
 #[test]
 fn a_forged_cursor_is_malformed() {
     let mut world = friends(&[("anna", "ben")]);

@@ -334,3 +334,33 @@ fn the_server_is_a_member_of_every_group() {
     assert_eq!(slices(&town, fanout), [1]);
     assert_eq!(town.received(&cell).len(), 1);
 }
+
+/// Everybody's relations change at the same time, and both of each pair hear of the other once.
+#[test]
+fn pairs_that_are_new_are_told_once_and_in_slices() {
+    for (groups, contacts) in [(&["red"][..], false), (&[], true)] {
+        let mut town = town();
+        let all = people(&mut town, 40);
+        let names: Vec<&str> = all.iter().map(|(engine, _)| engine.user.as_str()).collect();
+        tell(&mut town, &[], &[]);
+        town.now = at(3_000);
+        town.hub_timeout();
+        for name in &names {
+            town.hub.relations_changed(town.now, &user(name));
+        }
+        while let Some((job, _)) = town.hub.poll_request() {
+            let contacts = names.iter().filter(|_| contacts).map(|name| user(name)).collect();
+            let groups = groups.iter().map(|id| group(id)).collect();
+            let person = Person { contacts, groups, ..Person::default() };
+            town.hub.handle_response(town.now, job, Ok(StoreResponse::Person(person)));
+        }
+        let mut outputs = Vec::new();
+        while let Some(fanout) = town.hub.poll_fanout() {
+            outputs.extend(slices(&town, fanout));
+        }
+        assert_eq!(outputs.iter().sum::<usize>(), 40 * 39, "each of each other");
+        assert!(outputs.iter().all(|outputs| *outputs <= SLICE + 2), "{outputs:?}");
+        let each = if contacts { 2 } else { 1 };
+        assert_eq!(stages(&mut town, &all[7].1).len(), 39 * each);
+    }
+}
