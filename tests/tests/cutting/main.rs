@@ -4,12 +4,12 @@
 mod proxy;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use esf_driver::{client::ClientBuilder, server::ServerBuilder};
 use esf_tokio::{Config, UserId};
 use proxy::{Cut, Proxy, Way};
-use session::{Application, live};
+use session::{Application, Serving, live};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Runs at the same time.
@@ -17,35 +17,44 @@ const TOGETHER: usize = 48;
 /// How long one run may take. Nothing waits for it unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The runtime that client and server run on. The proxy and the tests themselves are always on tokio.
-#[derive(Clone, Copy)]
-struct Adapter {
-    client: fn(&str, Config) -> ClientBuilder,
-    server: fn() -> ServerBuilder,
-}
+/// The client of a runtime. The proxy and the tests themselves are always on tokio.
+type Client = fn(&str, Config) -> ClientBuilder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_on_tokio_survives_a_cut_after_each_of_its_bytes() {
-    cut_everywhere(Adapter { client: esf_tokio::client, server: esf_tokio::server }).await;
+    on_one_runtime(esf_tokio::client, esf_tokio::server()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_on_smol_survives_a_cut_after_each_of_its_bytes() {
-    cut_everywhere(Adapter { client: esf_smol::client, server: esf_smol::server }).await;
+    on_one_runtime(esf_smol::client, esf_smol::server()).await;
 }
 
-async fn cut_everywhere(adapter: Adapter) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_with_a_server_on_threads_survives_a_cut_after_each_of_its_bytes() {
     let application = Application::default();
-    let server = (adapter.server)().open().handler(application.clone());
-    let server = server.listen("127.0.0.1:0").await.expect("a free port");
-    application.serve(&server);
-    let address = server.local_addr().expect("an address");
+    let server = esf_sync::server().open().handler(application.blocking());
+    let server = server.listen("127.0.0.1:0").expect("a free port");
+    application.serve(Serving::Threads(server.clone()));
+    cut_everywhere(esf_tokio::client, &application, server.local_addr().expect("an address")).await;
+    server.shut_down(Duration::ZERO);
+}
 
+async fn on_one_runtime(client: Client, server: ServerBuilder) {
+    let application = Application::default();
+    let server = server.open().handler(application.clone());
+    let server = server.listen("127.0.0.1:0").await.expect("a free port");
+    application.serve(Serving::Tasks(server.clone()));
+    cut_everywhere(client, &application, server.local_addr().expect("an address")).await;
+    server.shut_down(Duration::ZERO).await;
+}
+
+async fn cut_everywhere(client: Client, application: &Application, address: SocketAddr) {
     // What is sent depends a little on what comes together in time, so one recording is not as long as the other.
     let mut recorded = Vec::new();
     for number in 0..5 {
         let proxy = Proxy::start(address, None).await.expect("a proxy");
-        live(adapter, &application, &proxy, &format!("recorded-{number}")).await;
+        live(client, application, &proxy, &format!("recorded-{number}")).await;
         recorded.push(proxy.passed());
     }
     let shortest = |way: Way| recorded.iter().map(|passed| passed[way as usize]).min().expect("a recording");
@@ -62,7 +71,7 @@ async fn cut_everywhere(adapter: Adapter) {
         runs.spawn(async move {
             let proxy = Proxy::start(address, Some(cut)).await.expect("a proxy");
             let name = format!("run-{number}");
-            let session = live(adapter, &application, &proxy, &name);
+            let session = live(client, &application, &proxy, &name);
             assert!(tokio::time::timeout(PATIENCE, session).await.is_ok(), "hangs when cut {cut:?}");
             drop(place);
             (!proxy.was_cut()).then_some(cut)
@@ -80,7 +89,6 @@ async fn cut_everywhere(adapter: Adapter) {
         missed.len(),
         cuts.len()
     );
-    server.shut_down(Duration::ZERO).await;
 }
 
 fn user(name: &str) -> UserId {

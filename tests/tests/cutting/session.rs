@@ -2,18 +2,25 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
     future::poll_fn,
     sync::{Arc, Mutex, OnceLock},
     task::{Poll, Waker},
     time::Duration,
 };
 
+use esf_sync::Handlers;
 use esf_tokio::{Bytes, Config, Context, Event, Handler, HandlerFailed, Mode, Retry, Server, To};
 
-use crate::{Adapter, proxy::Proxy, user};
+use crate::{Client, proxy::Proxy, user};
 
 /// The body of a blob: little, since each byte of it costs a run.
 const BLOB: [u8; 300] = [b'b'; 300];
+
+/// What the server's application sends.
+const PLAIN: &str = "plain of the server";
+const CERTAIN: &str = "certain of the server";
+const QUERY: &str = "query of the server";
 
 /// What the server's application notes when its query is answered.
 const ANSWER: &str = r#"query of the server: Ok(b"query of the server")"#;
@@ -27,6 +34,14 @@ impl Log {
         let mut log = self.0.lock().expect("a log");
         log.0.push(line.into());
         log.1.drain(..).for_each(Waker::wake);
+    }
+
+    fn ended(&self, what: &str, outcome: &impl Debug) {
+        self.note(format!("{what}: {outcome:?}"));
+    }
+
+    fn got(&self, name: &str, blob: &[u8]) {
+        self.note(format!("blob {name}: {}", blob == BLOB));
     }
 
     fn lines(&self) -> Vec<String> {
@@ -54,12 +69,39 @@ pub(crate) struct Application(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     logs: Mutex<HashMap<String, Arc<Log>>>,
-    server: OnceLock<Server>,
+    server: OnceLock<Serving>,
+}
+
+/// The server that it is the application of.
+#[derive(Debug)]
+pub(crate) enum Serving {
+    Tasks(Server),
+    Threads(esf_sync::Server),
 }
 
 impl Application {
-    pub(crate) fn serve(&self, server: &Server) {
-        assert!(self.0.server.set(server.clone()).is_ok(), "one server");
+    pub(crate) fn serve(&self, server: Serving) {
+        assert!(self.0.server.set(server).is_ok(), "one server");
+    }
+
+    /// The same application, with handlers that block.
+    pub(crate) fn blocking(&self) -> Handlers {
+        let [one, two, three] = [0; 3].map(|_| self.clone());
+        Handlers::new()
+            .information(move |context, _, body| {
+                let log = one.log(&context);
+                log.note(text(&body));
+                let Some(Serving::Threads(server)) = one.0.server.get().filter(|_| body == "plain 1") else { return };
+                let to = To::User(context.source.user().expect("a user").clone());
+                log.ended(PLAIN, &server.send(to.clone(), 1, PLAIN));
+                log.ended(CERTAIN, &server.send_certainly(to.clone(), 1, CERTAIN));
+                log.ended(QUERY, &server.query(to, 1, QUERY));
+            })
+            .query(move |context, _, body| {
+                two.log(&context).note(text(&body));
+                Ok(body)
+            })
+            .blob(move |context, _, name, body| three.log(&context).got(&name, &body))
     }
 
     fn log_of(&self, name: &str) -> Arc<Log> {
@@ -75,15 +117,11 @@ impl Handler for Application {
     async fn information(&self, context: Context, _: u32, body: Bytes) {
         let log = self.log(&context);
         log.note(text(&body));
-        if body == "plain 1" {
-            let server = self.0.server.get().expect("a server");
-            let to = To::User(context.source.user().expect("a user").clone());
-            log.note(format!("plain of the server: {:?}", server.send(to.clone(), 1, "plain of the server")));
-            let certain = server.send_certainly(to.clone(), 1, "certain of the server").await;
-            log.note(format!("certain of the server: {certain:?}"));
-            let query = server.query(to, 1, "query of the server").await;
-            log.note(format!("query of the server: {query:?}"));
-        }
+        let Some(Serving::Tasks(server)) = self.0.server.get().filter(|_| body == "plain 1") else { return };
+        let to = To::User(context.source.user().expect("a user").clone());
+        log.ended(PLAIN, &server.send(to.clone(), 1, PLAIN));
+        log.ended(CERTAIN, &server.send_certainly(to.clone(), 1, CERTAIN).await);
+        log.ended(QUERY, &server.query(to, 1, QUERY).await);
     }
 
     async fn query(&self, context: Context, _: u32, body: Bytes) -> Result<Bytes, HandlerFailed> {
@@ -92,7 +130,7 @@ impl Handler for Application {
     }
 
     async fn blob(&self, context: Context, _: u32, name: Box<str>, body: Bytes) {
-        self.log(&context).note(format!("blob {name}: {}", body == BLOB[..]));
+        self.log(&context).got(&name, &body);
     }
 }
 
@@ -110,7 +148,7 @@ impl Handler for Receiver {
     }
 
     async fn blob(&self, _: Context, _: u32, name: Box<str>, body: Bytes) {
-        self.0.note(format!("blob {name}: {}", body == BLOB[..]));
+        self.0.got(&name, &body);
     }
 }
 
@@ -119,12 +157,12 @@ fn text(body: &[u8]) -> String {
 }
 
 /// One whole session of a user through the proxy, and everything that must be so whatever the proxy does.
-pub(crate) async fn live(adapter: Adapter, application: &Application, proxy: &Proxy, name: &str) {
+pub(crate) async fn live(client: Client, application: &Application, proxy: &Proxy, name: &str) {
     let soon = Duration::from_millis(1);
     let retry = Retry { base: soon, cap_resume: soon, cap: soon };
     let config = Config { retry, ..Config::new(user(name)) };
     let (here, there) = (Arc::<Log>::default(), application.log_of(name));
-    let builder = (adapter.client)(&proxy.url(), config).handler(Receiver(here.clone()));
+    let builder = client(&proxy.url(), config).handler(Receiver(here.clone()));
     let client = builder.connect_patiently().await.expect("a login");
     let mut events = client.events();
 
