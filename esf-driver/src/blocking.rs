@@ -19,6 +19,7 @@ mod conversation;
 mod dial;
 mod groups;
 mod handler;
+mod hooks;
 pub mod names;
 mod serve;
 mod server;
@@ -31,6 +32,7 @@ pub use self::{
     callbacks::Callbacks,
     client::{Client, ClientBuilder, Events, WeakClient},
     handler::{Handler, Handlers},
+    hooks::{Hooks, Interceptor},
     server::{Authenticator, Server, ServerBuilder, ServerEvents},
     wait::{Clock, Elapsed, run},
 };

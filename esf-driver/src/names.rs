@@ -9,6 +9,6 @@ pub use crate::{
     client::{Client, ClientBuilder, Events, WeakClient},
     handler::{Handler, Handlers},
     runtime::BoxStream,
-    server::{Authenticator, Server, ServerBuilder, ServerEvents},
+    server::{Authenticator, Hooks, Interceptor, Server, ServerBuilder, ServerEvents},
     store::Callbacks,
 };

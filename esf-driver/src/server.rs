@@ -20,6 +20,8 @@ mod builder;
 mod courier;
 mod door;
 mod endpoint;
+mod hooks;
+mod intercept;
 mod sends;
 mod shortage;
 mod stats;
@@ -31,6 +33,8 @@ pub use self::{
     auth::{Accepted, Authenticator, Decision, LoginClaim, LoginRequest},
     builder::ServerBuilder,
     endpoint::ServerEndpoint,
+    hooks::Hooks,
+    intercept::{Intercepted, InterceptedKind, Interceptor, Judgement, Recipient},
     shortage::Shortage,
     stats::ServerStats,
 };
@@ -92,6 +96,7 @@ struct Shared {
     /// Logins and queries before login that the application decides about at the same time.
     decisions: usize,
     coalesce: bool,
+    has_hooks: bool,
     state: State,
 }
 
@@ -111,6 +116,8 @@ struct State {
     ended: AtomicBool,
     changed: Notify,
     events: EventQueue<ServerEvent>,
+    /// Those for the hooks, if there are any.
+    hooked: EventQueue<ServerEvent>,
     calls: Calls,
     housekeeper: Worker,
     courier: Worker,
@@ -145,6 +152,9 @@ impl Housekeeper {
             node.handle_timeout(now);
         }
         while let Some(event) = node.poll_event() {
+            if self.0.has_hooks {
+                state.hooked.push(event.clone());
+            }
             state.events.push(event);
         }
         while let Some(outcome) = node.poll_outcome(now) {
@@ -175,6 +185,7 @@ impl Housekeeper {
 impl Drop for Housekeeper {
     fn drop(&mut self) {
         self.0.state.events.end();
+        self.0.state.hooked.end();
         self.0.state.calls.end();
     }
 }

@@ -22,7 +22,8 @@ pub use crate::{
     handler::{Context, HandlerFailed},
     http::{ForwardedHeader, Origins},
     server::{
-        Accepted, Decision, Lagged, LoginClaim, LoginRequest, Relogin, SHUT_DOWN_GRACE, ServerEvent, ServerStats,
+        Accepted, Decision, Intercepted, InterceptedKind, Judgement, Lagged, LoginClaim, LoginRequest, Recipient,
+        Relogin, SHUT_DOWN_GRACE, ServerEvent, ServerStats,
     },
     store::{self, MemoryStore, Store, StoreLimits},
 };

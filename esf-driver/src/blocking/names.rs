@@ -5,5 +5,6 @@ pub use crate::shared::*;
 
 pub use super::{
     Authenticator, BlobFile, BlobReader, BlobSeeker, BlobSource, BlobStream, Callbacks, Client, ClientBuilder, Elapsed,
-    Events, Handler, Handlers, Listener, SendingBlob, Server, ServerBuilder, ServerEvents, Stream, WeakClient,
+    Events, Handler, Handlers, Hooks, Interceptor, Listener, SendingBlob, Server, ServerBuilder, ServerEvents, Stream,
+    WeakClient,
 };

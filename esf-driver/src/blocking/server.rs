@@ -12,6 +12,7 @@ use esf_proto::{
 use super::{
     Listener, Stream, Threads,
     handler::{Handler, Places, Watch, bridge},
+    hooks::{self, Hooks, Interceptor},
     serve,
     wait::{Elapsed, run, run_within},
 };
@@ -146,7 +147,8 @@ impl ServerBuilder {
 
     /// How many handlers of messages run at the same time, how many of queries, how many of blobs, and how many logins
     /// are decided about, each on a thread; 64 by default. Messages and queries beyond that wait, and their senders see
-    /// `Busy` in the end; blobs are refused as `Busy`, and logins are told to come later.
+    /// `Busy` in the end; blobs are refused as `Busy`, and logins are told to come later. An interceptor has as many
+    /// threads.
     pub fn handler_threads(mut self, threads: usize) -> Self {
         self.handlers = threads;
         self.with(|builder| builder.at_once(threads))
@@ -159,6 +161,22 @@ impl ServerBuilder {
     pub fn handler_limit(mut self, limit: Duration) -> Self {
         self.watches = true;
         self.with(|builder| builder.handler_limit(limit))
+    }
+
+    /// Shows each message, query and blob of a client to `interceptor` before it goes on: see there.
+    pub fn interceptor(self, interceptor: impl Interceptor) -> Self {
+        self.with(|builder| builder.interceptor(hooks::Bridged(interceptor)))
+    }
+
+    /// How long the interceptor may take with one of them. 5 s by default; then it is refused as `Internal`. The thread
+    /// goes on until the interceptor returns.
+    pub fn intercept_limit(self, limit: Duration) -> Self {
+        self.with(|builder| builder.intercept_limit(limit))
+    }
+
+    /// Tells `hooks` what happens.
+    pub fn hooks(self, hooks: impl Hooks) -> Self {
+        self.with(|builder| builder.hooks(hooks::Bridged(hooks)))
     }
 
     /// Lets web pages of this origin connect, beside those of this machine. `*` lets every page connect.

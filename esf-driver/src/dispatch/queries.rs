@@ -43,7 +43,7 @@ pub(crate) struct InPlace {
 
 impl InPlace {
     /// Whether the next handler may be asked in place.
-    fn may(&self) -> bool {
+    pub(crate) fn may(&self) -> bool {
         // Two threads may take one from the last: it is a measure, not a count.
         let owed = self.owed.load(Ordering::Relaxed);
         if owed > 0 {
@@ -53,7 +53,7 @@ impl InPlace {
     }
 
     /// So long did one take.
-    fn note(&self, took: Duration) {
+    pub(crate) fn note(&self, took: Duration) {
         let owed = took.as_micros() / QUICK.as_micros();
         if owed > 0 {
             self.owed.store(u64::try_from(owed).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -8,7 +8,7 @@ use esf_proto::{
     hub::{Ended, Party, Reach, Way, Whose},
     ids::{Engine, SessionId},
     login::Rights,
-    server::{Generation, HubChange, HubEvent, Outbox, Repeat, Session, SessionState},
+    server::{Generation, HubChange, HubEvent, Outbox, Repeat, Session, SessionState, Ticket, Verdict},
     session::{
         blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
         inbound::{IncomingQuery, Message, QueryToken},
@@ -41,6 +41,8 @@ struct Incoming {
     way: Option<Way<Arc<Cell>>>,
     /// Messages that went that way and are not in the node's counter yet.
     relayed: u64,
+    /// What the server's application is to judge, once no lock is held.
+    asked: Option<(Ticket, RawFrame)>,
 }
 
 #[derive(Debug)]
@@ -58,10 +60,14 @@ impl Cell {
             id: session.id(),
             origin: session.origin(),
             engine: session.engine().clone(),
-            session: Mutex::new(Incoming { session, way: None, relayed: 0 }),
+            session: Mutex::new(Incoming { session, way: None, relayed: 0, asked: None }),
             outbox: Mutex::new(Outgoing { outbox, link: None, woken: false }),
             application: LinkWaker::default(),
         })
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        self.id
     }
 
     /// Whose session it is.
@@ -202,15 +208,38 @@ impl Cell {
         generation: Generation,
         mut frames: impl Iterator<Item = RawFrame>,
     ) -> Option<CloseReason> {
-        self.with_incoming(node, now, |incoming| {
-            let mut next =
-                |session: &mut Session| frames.find_map(|frame| session.handle_repeat(now, generation, frame));
-            let mut message = next(&mut incoming.session);
-            while let Some(first) = message {
-                message = self.repeat(node, now, incoming, first, &mut next);
+        loop {
+            let mut is_last = true;
+            let (close, asked) = self.once(node, now, |incoming| {
+                let waits = incoming.session.is_parked();
+                let mut next = |session: &mut Session| loop {
+                    // It is asked about at once, so that what follows need not wait if the verdict is there.
+                    if session.is_parked() && !waits {
+                        is_last = false;
+                        return None;
+                    }
+                    let message = session.handle_repeat(now, generation, frames.next()?);
+                    if message.is_some() {
+                        return message;
+                    }
+                };
+                let mut message = next(&mut incoming.session);
+                while let Some(first) = message {
+                    message = self.repeat(node, now, incoming, first, &mut next);
+                }
+                incoming.session.poll_close(generation)
+            });
+            self.ask_judge(node, now, asked);
+            if is_last || close.is_some() {
+                return close;
             }
-            incoming.session.poll_close(generation)
-        })
+        }
+    }
+
+    /// The verdict on a frame of this session is there.
+    pub(super) fn resume(self: &Arc<Self>, node: &Node, now: Instant, ticket: Ticket, verdict: Verdict) {
+        self.with_session(node, now, |session| session.resume(now, ticket, verdict));
+        self.wake_link();
     }
 
     /// Time has passed for the link of this session, or for the session without one.
@@ -243,7 +272,7 @@ impl Cell {
         first: Repeat,
         next: &mut impl FnMut(&mut Session) -> Option<Repeat>,
     ) -> Option<Repeat> {
-        let Incoming { session, way, relayed } = incoming;
+        let Incoming { session, way, relayed, .. } = incoming;
         let way = match way {
             Some(way) if way.is_for(&first) => way,
             way => match node.hub().way(&first) {
@@ -268,14 +297,36 @@ impl Cell {
     }
 
     fn with_incoming<R>(self: &Arc<Self>, node: &Node, now: Instant, visit: impl FnOnce(&mut Incoming) -> R) -> R {
+        let (result, asked) = self.once(node, now, visit);
+        self.ask_judge(node, now, asked);
+        result
+    }
+
+    /// The same, but for what the server's application is to judge: that is given back.
+    fn once<R>(
+        self: &Arc<Self>,
+        node: &Node,
+        now: Instant,
+        visit: impl FnOnce(&mut Incoming) -> R,
+    ) -> (R, Option<(Ticket, RawFrame)>) {
         let mut incoming = lock(&self.session);
         let result = visit(&mut incoming);
-        let changes = self.settle(node, now, &mut incoming.session);
+        let changes = self.settle(node, now, &mut incoming);
+        let asked = incoming.asked.take();
         drop(incoming);
         if !changes.is_empty() {
             self.change(node, now, changes);
         }
-        result
+        (result, asked)
+    }
+
+    /// Asks the server's application about a frame, and about what waited behind it as long as the verdicts are there at
+    /// once.
+    fn ask_judge(self: &Arc<Self>, node: &Node, now: Instant, mut asked: Option<(Ticket, RawFrame)>) {
+        while let Some((ticket, frame)) = asked {
+            let Some(verdict) = node.ask_judge(now, self, ticket, frame) else { return };
+            asked = self.once(node, now, |incoming| incoming.session.resume(now, ticket, verdict)).1;
+        }
     }
 
     /// Runs `visit` on the session alone, for what the hub need not hear of.
@@ -330,14 +381,17 @@ impl Cell {
         }
     }
 
-    fn settle(self: &Arc<Self>, node: &Node, now: Instant, session: &mut Session) -> Vec<HubChange> {
+    fn settle(self: &Arc<Self>, node: &Node, now: Instant, incoming: &mut Incoming) -> Vec<HubChange> {
+        let Incoming { session, asked, .. } = incoming;
         if let Some(first) = session.poll_hub() {
             let hub = node.hub();
             let mut next = Some(first);
             while let Some(command) = next {
                 let party = self.party(self, session.rights());
-                let event = hub.carry_out(now, &party, command, &Outboxes(node));
-                self.hear(node, session, event);
+                match hub.carry_out(now, &party, command, &Outboxes(node)) {
+                    Some(HubEvent::Judge { ticket, frame }) => *asked = Some((ticket, frame)),
+                    event => self.hear(node, session, event),
+                }
                 next = session.poll_hub();
             }
         }

@@ -226,6 +226,8 @@ impl Conn {
                 }
                 Place::New { handle, replaced } => {
                     for old in replaced {
+                        let (engine, by) = (old.engine().clone(), claim.engine.clone());
+                        node.tell(ServerEvent::PushedOut { engine, by });
                         old.with(&node, now, |session, outbox| session.end(now, CloseReason::PushedOut, outbox));
                     }
                     node.counters.logins.add(1);

@@ -8,6 +8,7 @@ mod cell;
 mod conn;
 mod crowd;
 mod desk;
+mod judging;
 mod revoked;
 
 use std::{
@@ -40,6 +41,8 @@ use cell::LinkWaker;
 pub use conn::Conn;
 use crowd::Crowd;
 use desk::OwnEnd;
+use judging::Judging;
+pub use judging::{Asked, Judge, Judged};
 use revoked::Revoked;
 
 /// What waits for the server's application and is not fetched; beyond it the oldest goes.
@@ -108,6 +111,13 @@ pub enum ServerEvent {
         /// Why; `NetworkInterrupted` if its resume window ran out.
         reason: CloseReason,
     },
+    /// A newer login took the place of a session; that it is disconnected follows.
+    PushedOut {
+        /// Whose session ends.
+        engine: Engine,
+        /// Who took its place.
+        by: Engine,
+    },
     /// A plain message went nowhere: at once, or when the session ended that held it.
     TransmitFailed {
         /// Who sent it.
@@ -155,6 +165,7 @@ pub struct Node {
     wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
     tickets: Box<dyn Tickets>,
     revoked: Revoked,
+    judging: Judging,
     next_link: AtomicU64,
     links: Mutex<BTreeMap<LinkId, Arc<LinkWaker>>>,
     stage: AtomicU8,
@@ -187,6 +198,7 @@ impl Node {
             wall: inputs.wall,
             tickets: inputs.tickets,
             revoked: Revoked::default(),
+            judging: Judging::default(),
             next_link: AtomicU64::new(1),
             links: Mutex::default(),
             stage: AtomicU8::new(Stage::Running as u8),
@@ -312,13 +324,14 @@ impl Node {
             return Some(Instant::ZERO);
         }
         let hub = self.hub().poll_timeout();
-        hub.into_iter().chain(self.desk.poll_timeout()).min()
+        hub.into_iter().chain(self.desk.poll_timeout()).chain(self.judging.poll_timeout()).min()
     }
 
     /// Ends the sessions whose resume window is over, and what the server's application asked too long ago; tells who
     /// came and went, and carries on what goes to many.
     pub fn handle_timeout(&self, now: Instant) {
         self.desk.expire(now);
+        self.end_unjudged(now);
         while let Some(cell) = self.hub_mut(|hub| hub.poll_due(now)) {
             cell.with(self, now, |session, outbox| session.handle_timeout(now, outbox));
         }

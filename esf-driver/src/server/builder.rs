@@ -14,6 +14,8 @@ use super::{
     auth::{AnyAuthenticator, Authenticator, Decision, LoginRequest, PreQueryHandler},
     courier::Courier,
     door::Door,
+    hooks::{AnyHooks, Hooks},
+    intercept::{AnyInterceptor, Interceptor, Watchman},
 };
 use crate::{
     admission::Admission,
@@ -44,6 +46,10 @@ pub struct ServerBuilder {
     pre_query: Option<PreQueryHandler>,
     handler: Arc<dyn AnyHandler>,
     handler_limit: Duration,
+    interceptor: Option<Arc<dyn AnyInterceptor>>,
+    /// On how many threads the interceptor may block, if it may.
+    interceptors: Option<usize>,
+    hooks: Option<Arc<dyn AnyHooks>>,
     admission: Admission,
     coalesce: bool,
     store: Option<Arc<dyn Store>>,
@@ -73,6 +79,9 @@ impl ServerBuilder {
             pre_query: None,
             handler: Arc::new(()),
             handler_limit: HANDLER_LIMIT,
+            interceptor: None,
+            interceptors: None,
+            hooks: None,
             admission: Admission::default(),
             coalesce: false,
             store: None,
@@ -128,6 +137,7 @@ impl ServerBuilder {
     pub(crate) fn at_once(mut self, threads: usize) -> Self {
         self.gates = Gates::of_threads(threads);
         self.decisions = threads;
+        self.interceptors = Some(threads);
         self
     }
 
@@ -141,6 +151,23 @@ impl ServerBuilder {
     /// How long a handler may take before it is dropped. 5 minutes by default.
     pub fn handler_limit(mut self, limit: Duration) -> Self {
         self.handler_limit = limit;
+        self
+    }
+
+    /// Shows each message, query and blob of a client to `interceptor` before it goes on: see there.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptor = Some(Arc::new(interceptor));
+        self
+    }
+
+    /// How long the interceptor may take with one of them. 5 s by default; then it is refused as `Internal`.
+    pub fn intercept_limit(self, limit: Duration) -> Self {
+        self.configure(|config| config.intercept_limit = limit)
+    }
+
+    /// Tells `hooks` what happens.
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks = Some(Arc::new(hooks));
         self
     }
 
@@ -195,6 +222,7 @@ impl ServerBuilder {
             tickets: Box::new(self.authenticator.clone()),
         };
         self.config.store = self.store.is_some();
+        self.config.intercepts = self.interceptor.is_some();
         let handling = Arc::new(Handling {
             handler: self.handler,
             runtime: self.tasks.clone(),
@@ -214,8 +242,16 @@ impl ServerBuilder {
             handling,
             decisions: self.decisions,
             coalesce: self.coalesce,
+            has_hooks: self.hooks.is_some(),
             state: State::default(),
         });
+        if let Some(interceptor) = self.interceptor {
+            let watchman = Watchman::new(interceptor, &shared.runtime, &shared.node, self.interceptors);
+            shared.node.set_judge(Box::new(watchman));
+        }
+        if let Some(hooks) = self.hooks {
+            shared.runtime.spawn(Box::pin(shared.clone().call_hooks(hooks)));
+        }
         if let Some(store) = self.store {
             shared.runtime.spawn(Box::pin(Courier::new(&shared, store).carry()));
         }

@@ -78,6 +78,8 @@ pub struct Config {
     /// Whether the server's application is shown each message, query and offer of a blob of a client before it goes on, and
     /// may refuse it. No.
     pub intercepts: bool,
+    /// How long the application may take with one of these; then it is refused as `Internal`. 5 s.
+    pub intercept_limit: Duration,
     /// Name and version of the server, told at login; at most 255 bytes.
     pub product: String,
 }
@@ -114,6 +116,7 @@ impl Default for Config {
             max_dynamic_groups: 100_000,
             max_group_members: 1_000,
             intercepts: false,
+            intercept_limit: Duration::from_secs(5),
             product: String::from(concat!("esf/", env!("CARGO_PKG_VERSION"))),
         }
     }

@@ -111,6 +111,10 @@ counters! {
     presence_dropped,
     /// Events of groups that a receiver, or the server, had no room for.
     group_events_dropped,
+    /// Messages, queries and blobs that the server's application did not let pass.
+    intercepted,
+    /// … that were refused because its interceptor panicked or took too long.
+    interceptions_failed,
     /// People of whom the store told more contacts or groups than are kept.
     relations_cut,
     /// Requests to the store that failed, or were not answered in time.

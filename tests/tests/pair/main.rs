@@ -7,6 +7,7 @@ mod ends;
 mod group_blob;
 mod groups;
 mod hop;
+mod intercept;
 mod limits;
 mod liveness;
 mod login;

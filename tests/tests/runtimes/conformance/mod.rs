@@ -119,6 +119,10 @@ scenarios! {
     who_comes_back_by_itself_shows_the_ticket_of_its_last_login
     who_has_no_ticket_where_one_is_wanted_may_not_come_back
     who_came_by_a_credential_that_was_given_up_is_closed
+
+    hooks_hear_who_came_was_pushed_out_and_went_in_order
+    hooks_hear_what_did_not_arrive_and_one_that_panics_is_the_only_one_lost
+    a_blob_to_a_group_reaches_its_members_on_every_device
 }
 
 macro_rules! pairs {

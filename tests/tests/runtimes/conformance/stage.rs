@@ -29,6 +29,7 @@ const FILES: &[&str] = &[
     include_str!("../../../scenarios/connection.json"),
     include_str!("../../../scenarios/blobs.json"),
     include_str!("../../../scenarios/limits.json"),
+    include_str!("../../../scenarios/hooks.json"),
 ];
 
 /// Every scenario, by the name of its test.

@@ -44,6 +44,7 @@ macro_rules! call_client {
                 let settled = $within.settled(&$client, Duration::from_millis(*limit))$($then)*;
                 words::waited(settled, |settled| words::called(settled, words::done))
             }
+            Call::Join { group: id } => words::called($client.join_group(&group(id))$($then)*, |joined| json!(joined.created)),
             Call::LogOff => words::ended($client.log_off()$($then)*),
             Call::Close => {
                 $client.close();

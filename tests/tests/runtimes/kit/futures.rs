@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::IpAddr,
     net::TcpStream,
     sync::{
         Arc,
@@ -20,11 +21,15 @@ use esf_driver::{
     client::{CallError, Client, ClientBuilder, Config, Cursor, Ended, WeakClient},
     handler::{Context, Handler, HandlerFailed},
     runtime::{BoxFuture, BoxStream},
-    server::{Authenticator, Decision, LoginClaim, LoginRequest, Server, ServerBuilder},
+    server::{
+        Authenticator, Decision, Hooks, Intercepted, Interceptor, Judgement, LoginClaim, LoginRequest, Server,
+        ServerBuilder, ServerEvent,
+    },
 };
 use esf_proto::{
+    close::CloseReason,
     failure::Failure,
-    ids::{To, UserId},
+    ids::{Engine, GroupId, Source, To, UserId},
 };
 use serde_json::{Value, json};
 
@@ -32,7 +37,7 @@ use super::{
     Host, PATIENCE, Peer, Pending, Runtime,
     calls::{call_client, call_server, look_at_client, look_at_server},
     inbox::{ASKS_BACK, BROKEN_OFF, FAILS, Inbox, NEVER, PANICS, STREAM_WAITS, WAITS},
-    spec::{Blob, Call, ClientSpec, Elsewhere, ServerSpec, Verdict, user},
+    spec::{Blob, Call, ClientSpec, Elsewhere, Intercepts, ServerSpec, Verdict, group, user},
     words,
 };
 
@@ -106,6 +111,12 @@ impl<A: Adapter> Runtime for A {
                 _ => Err(Failure::NotFound),
             });
         }
+        if spec.hooks {
+            builder = builder.hooks(Told(inbox.clone()));
+        }
+        if let Some(does) = spec.intercepts {
+            builder = builder.interceptor(Censor { does });
+        }
         if spec.handles {
             builder = builder.handler(Scripted { inbox, client: WeakClient::default() });
         }
@@ -155,6 +166,57 @@ async fn within<T>(adapter: impl Adapter, limit: Duration, future: impl Future<O
         Poll::Pending => sleep.as_mut().poll(cx).map(|()| Err(Elapsed)),
     })
     .await
+}
+
+/// An interceptor as the scenario describes it.
+struct Censor {
+    does: Intercepts,
+}
+
+impl Interceptor for Censor {
+    async fn intercept(&self, message: Intercepted) -> Judgement {
+        if message.from.user.as_str() != "mallory" {
+            return Judgement::Pass;
+        }
+        match self.does {
+            Intercepts::Passes => Judgement::Pass,
+            Intercepts::Refuses => Judgement::Refuse,
+            Intercepts::Panics => panic!("as the scenario wants"),
+            Intercepts::Never => std::future::pending().await,
+        }
+    }
+}
+
+/// Hooks that record what they hear.
+struct Told(Arc<Inbox>);
+
+impl Told {
+    fn tell(&self, event: ServerEvent) {
+        self.0.tell(words::server_event(Ok(event)));
+    }
+}
+
+impl Hooks for Told {
+    async fn connected(&self, engine: Engine, takes_messages: bool, address: Option<IpAddr>) {
+        assert_ne!(engine.user.as_str(), "panics", "as the scenario wants");
+        self.tell(ServerEvent::Connected { engine, takes_messages, address });
+    }
+
+    async fn disconnected(&self, engine: Engine, reason: CloseReason) {
+        self.tell(ServerEvent::Disconnected { engine, reason });
+    }
+
+    async fn pushed_out(&self, engine: Engine, by: Engine) {
+        self.tell(ServerEvent::PushedOut { engine, by });
+    }
+
+    async fn transmit_failed(&self, from: Source, to: To, info_type: u32, failure: Failure) {
+        self.tell(ServerEvent::TransmitFailed { from, to, info_type, failure });
+    }
+
+    async fn broadcast_failed(&self, group: GroupId, from: Source, to: UserId, failure: Failure) {
+        self.tell(ServerEvent::BroadcastFailed { group, from, to, failure });
+    }
 }
 
 /// Waits that are given up.
@@ -268,7 +330,11 @@ async fn send_blob(adapter: impl Adapter, client: &Client, blob: &Blob) -> Value
         let file = super::file(&body);
         adapter.send_file(client, blob, &file.path).await.expect("a file")
     } else {
-        match client.send_blob(to, blob.info_type, &blob.name, body) {
+        let sent = match &blob.group {
+            Some(id) => client.broadcast_blob(&group(id), blob.info_type, &blob.name, body),
+            None => client.send_blob(to, blob.info_type, &blob.name, body),
+        };
+        match sent {
             Ok(sending) => sending,
             Err(error) => return words::refused(&error),
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     net::TcpStream,
     sync::{
         Arc,
@@ -17,20 +18,23 @@ use esf_driver::{
     blob::{BlobChoice, BlobOffer},
     client::{CallError, Cursor, Ended},
     handler::{Context, HandlerFailed},
-    server::{Decision, LoginClaim, LoginRequest},
+    server::{Decision, Intercepted, Judgement, LoginClaim, LoginRequest, ServerEvent},
 };
 use esf_proto::{
+    close::CloseReason,
     failure::Failure,
-    ids::{To, UserId},
+    ids::{Engine, GroupId, Source, To, UserId},
 };
-use esf_sync::{Authenticator, BlobFile, BlobStream, Client, Elapsed, Handler, Server, Stream, Tcp, WeakClient};
+use esf_sync::{
+    Authenticator, BlobFile, BlobStream, Client, Elapsed, Handler, Hooks, Interceptor, Server, Stream, Tcp, WeakClient,
+};
 use serde_json::{Value, json};
 
 use super::{
     Host, PATIENCE, Peer, Pending, Runtime,
     calls::{call_client, call_server, look_at_client, look_at_server},
     inbox::{ASKS_BACK, BROKEN_OFF, FAILS, Inbox, NEVER, PANICS, STREAM_WAITS, WAITS},
-    spec::{Blob, Call, ClientSpec, Elsewhere, ServerSpec, Verdict, user},
+    spec::{Blob, Call, ClientSpec, Elsewhere, Intercepts, ServerSpec, Verdict, group, user},
     words,
 };
 
@@ -92,6 +96,12 @@ impl Runtime for Threads {
                 _ => Err(Failure::NotFound),
             });
         }
+        if spec.hooks {
+            builder = builder.hooks(Told(inbox.clone()));
+        }
+        if let Some(does) = spec.intercepts {
+            builder = builder.interceptor(Censor { does, inbox: inbox.clone() });
+        }
         if spec.handles {
             builder = builder.handler(Scripted { inbox, client: WeakClient::default() });
         }
@@ -132,6 +142,61 @@ impl Authenticator for Judge {
 
     fn ticket(&self, login: &LoginClaim, _: u64) -> Bytes {
         self.spec.ticket(&login.engine.user)
+    }
+}
+
+/// An interceptor as the scenario describes it.
+struct Censor {
+    does: Intercepts,
+    inbox: Arc<Inbox>,
+}
+
+impl Interceptor for Censor {
+    fn intercept(&self, message: Intercepted) -> Judgement {
+        if message.from.user.as_str() != "mallory" {
+            return Judgement::Pass;
+        }
+        match self.does {
+            Intercepts::Passes => Judgement::Pass,
+            Intercepts::Refuses => Judgement::Refuse,
+            Intercepts::Panics => panic!("as the scenario wants"),
+            Intercepts::Never => {
+                self.inbox.over.wait();
+                Judgement::Pass
+            }
+        }
+    }
+}
+
+/// Hooks that record what they hear.
+struct Told(Arc<Inbox>);
+
+impl Told {
+    fn tell(&self, event: ServerEvent) {
+        self.0.tell(words::server_event(Ok(event)));
+    }
+}
+
+impl Hooks for Told {
+    fn connected(&self, engine: Engine, takes_messages: bool, address: Option<IpAddr>) {
+        assert_ne!(engine.user.as_str(), "panics", "as the scenario wants");
+        self.tell(ServerEvent::Connected { engine, takes_messages, address });
+    }
+
+    fn disconnected(&self, engine: Engine, reason: CloseReason) {
+        self.tell(ServerEvent::Disconnected { engine, reason });
+    }
+
+    fn pushed_out(&self, engine: Engine, by: Engine) {
+        self.tell(ServerEvent::PushedOut { engine, by });
+    }
+
+    fn transmit_failed(&self, from: Source, to: To, info_type: u32, failure: Failure) {
+        self.tell(ServerEvent::TransmitFailed { from, to, info_type, failure });
+    }
+
+    fn broadcast_failed(&self, group: GroupId, from: Source, to: UserId, failure: Failure) {
+        self.tell(ServerEvent::BroadcastFailed { group, from, to, failure });
     }
 }
 
@@ -228,6 +293,8 @@ fn send_blob(client: &Client, blob: &Blob) -> Value {
     let sent = if blob.file {
         let file = super::file(&body);
         client.send_blob(to, blob.info_type, &blob.name, BlobFile::open(&file.path).expect("a file"))
+    } else if let Some(id) = &blob.group {
+        client.broadcast_blob(&group(id), blob.info_type, &blob.name, body)
     } else {
         client.send_blob(to, blob.info_type, &blob.name, body)
     };

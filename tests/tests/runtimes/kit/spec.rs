@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use esf_proto::{
     client::{self, Credential, MessageOptions, Policy, PreQuery, Retry, SendOptions},
-    ids::{DeviceKind, To, UserId},
+    ids::{DeviceKind, GroupId, To, UserId},
     login::{CredentialKind, Rights},
     server::{self, Accepted, LoginRequest, Relogin},
 };
@@ -35,6 +35,11 @@ pub(crate) struct ServerSpec {
     pub(crate) origins: Vec<String>,
     pub(crate) max_connections: Option<usize>,
     pub(crate) handler_limit_ms: Option<u64>,
+    /// What its interceptor does with what "mallory" sends; everybody else's passes.
+    pub(crate) intercepts: Option<Intercepts>,
+    intercept_limit_ms: Option<u64>,
+    /// Whether its hooks record what they hear. That somebody of the name "panics" connected is too much for them.
+    pub(crate) hooks: bool,
     max_frame: Option<u32>,
     window: Option<u32>,
     budget: Option<usize>,
@@ -68,6 +73,9 @@ impl Default for ServerSpec {
             origins: Vec::new(),
             max_connections: None,
             handler_limit_ms: None,
+            intercepts: None,
+            intercept_limit_ms: None,
+            hooks: false,
             max_frame: None,
             window: None,
             budget: None,
@@ -88,6 +96,16 @@ impl Default for ServerSpec {
             max_open_query_bytes: None,
         }
     }
+}
+
+/// What an interceptor does.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Intercepts {
+    Passes,
+    Refuses,
+    Panics,
+    Never,
 }
 
 /// A connection that is handed over: as it was accepted, or with its WebSocket open.
@@ -145,6 +163,7 @@ pub(crate) enum Verdict {
 impl ServerSpec {
     /// The settings that the scenario names, put into those of a server.
     pub(crate) fn configure(&self, config: &mut server::Config) {
+        set(&mut config.intercept_limit, self.intercept_limit_ms.map(Duration::from_millis));
         set(&mut config.max_frame, self.max_frame);
         set(&mut config.window, self.window);
         set(&mut config.budget, self.budget);
@@ -347,6 +366,10 @@ impl From<&Target> for To {
     }
 }
 
+pub(crate) fn group(id: &str) -> GroupId {
+    GroupId::parse(id).expect("a group's id")
+}
+
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name, 255).expect("a user name")
 }
@@ -380,6 +403,10 @@ pub(crate) enum Call {
     Settled {
         /// When nobody waits for it any more.
         give_up_ms: Option<u64>,
+    },
+    /// Enters a dynamic group.
+    Join {
+        group: String,
     },
     LogOff,
     Close,
@@ -461,6 +488,8 @@ impl Tagged {
 pub(crate) struct Blob {
     #[serde(default)]
     pub(crate) to: Target,
+    /// It goes to this group instead.
+    pub(crate) group: Option<String>,
     #[serde(default, rename = "type")]
     pub(crate) info_type: u32,
     #[serde(default)]

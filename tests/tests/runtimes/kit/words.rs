@@ -150,6 +150,12 @@ pub(crate) fn server_event(event: Result<ServerEvent, Lagged>) -> Value {
         ServerEvent::Disconnected { engine, reason } => {
             json!({ "user": engine.user.as_str(), "reason": name(reason) })
         }
+        ServerEvent::PushedOut { engine, by } => {
+            json!({ "user": engine.user.as_str(), "by": by.user.as_str() })
+        }
+        ServerEvent::BroadcastFailed { group, from, to, failure } => {
+            json!({ "group": group.as_str(), "from": source(&from), "to": to.as_str(), "failure": name(failure) })
+        }
         ServerEvent::TransmitFailed { from, to: target, info_type, failure } => {
             json!({ "from": source(&from), "to": to(&target), "type": info_type, "failure": name(failure) })
         }

@@ -1,6 +1,6 @@
 //! Clients that misbehave. The numbers are those of the table of bad input in docs/PROTOCOL.md.
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
@@ -18,8 +18,9 @@ use serde_json::json;
 use super::Victims;
 use crate::kit::{
     Runtime,
-    inbox::STREAM,
+    inbox::{Inbox, STREAM},
     raw::{End, RawLink, answer, tcp},
+    spec::{Call, ClientSpec},
     until,
 };
 
@@ -669,4 +670,53 @@ pub(super) fn who_reads_slowly(runtime: &dyn Runtime) {
     assert_eq!(victims.counter("closed_channel_overflow"), 0);
     assert_eq!(victims.server.look()["links"], 3);
     victims.noticed_nothing("a peer that reads slowly");
+}
+
+// What the server's application does to messages, for better or worse.
+
+/// A client of the name `mallory` that keeps to the rules, and what it is to call.
+fn caller(runtime: &dyn Runtime, victims: &Victims) -> impl Fn(serde_json::Value) -> serde_json::Value + use<> {
+    let spec = ClientSpec { user: "mallory".into(), handles: false, ..ClientSpec::default() };
+    let peer = runtime.connect(&victims.url, &spec, Arc::new(Inbox::new())).expect("logs in");
+    move |call| peer.call(&serde_json::from_value(call).expect("a call")).wait()
+}
+
+pub(super) fn interceptors_that_refuse_panic_or_never_return(runtime: &dyn Runtime) {
+    let rows = [
+        ("refuses", "NotAllowed", "intercepted"),
+        ("panics", "Internal", "interceptions_failed"),
+        ("never", "Internal", "interceptions_failed"),
+    ];
+    for (does, failure, counter) in rows {
+        let victims = Victims::with(runtime, json!({ "intercepts": does, "intercept_limit_ms": 200 }));
+        let mallory = caller(runtime, &victims);
+        let calls = [
+            json!({ "do": "certain", "to": "bob", "body": "let me" }),
+            json!({ "do": "query", "to": "bob", "body": "may I?" }),
+            json!({ "do": "certain", "body": "to the server" }),
+            json!({ "do": "blob", "to": "bob", "body": { "noise": 100_000 } }),
+            json!({ "do": "blob", "group": "~all", "body": { "noise": 100_000 } }),
+        ];
+        let calls_made = calls.len() as u64;
+        for call in calls {
+            let outcome = mallory(call.clone());
+            assert_eq!(outcome, json!({ "failed": failure }), "{does}: {call}");
+        }
+        assert_eq!(victims.counter(counter), calls_made, "{does}");
+        victims.noticed_nothing(does);
+    }
+}
+
+pub(super) fn blobs_to_groups_that_may_not_be(runtime: &dyn Runtime) {
+    let victims = Victims::new(runtime);
+    let mallory = caller(runtime, &victims);
+    let blob = json!({ "do": "blob", "group": "~none", "body": { "noise": 100_000 } });
+    assert_eq!(mallory(blob.clone()), json!({ "failed": "NotAllowed" }), "there is no such group");
+    let join: Call = serde_json::from_value(json!({ "do": "join", "group": "~none" })).expect("a call");
+    assert_eq!(victims.peers[0].call(&join).wait(), json!(true));
+    assert_eq!(mallory(blob.clone()), json!({ "failed": "NotAllowed" }), "it is another's");
+    assert_eq!(mallory(json!({ "do": "join", "group": "~mine" })), json!(true));
+    let own = json!({ "do": "blob", "group": "~mine", "body": { "noise": 100_000 } });
+    assert_eq!(mallory(own), json!("ok"), "nobody else is there");
+    victims.noticed_nothing("blobs to groups");
 }

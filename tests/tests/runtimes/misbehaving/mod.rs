@@ -57,6 +57,8 @@ tables! {
         an_old_link_that_goes_on_after_a_takeover
         who_stops_reading
         who_reads_slowly
+        interceptors_that_refuse_panic_or_never_return
+        blobs_to_groups_that_may_not_be
     }
     bad_servers {
         replies_that_are_no_websocket
