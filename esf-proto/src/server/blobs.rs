@@ -45,7 +45,10 @@ impl Outbox {
         sender: &BlobSender<'_>,
     ) -> Result<(), Failure> {
         self.room_for_stream()?;
-        self.streams_in.offer(stream, id, sender.source, sender.origin)?;
+        let before = self.streams_in.cost();
+        let place = self.streams_in.offer(stream, id, sender.source, sender.origin);
+        self.account(before);
+        place?;
         let offered = self.offer(now, frame, Kind::BlobOffer, sender.session, None);
         if offered.is_err() {
             self.drop_stream(sender.origin, id);

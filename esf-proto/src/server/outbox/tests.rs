@@ -211,6 +211,25 @@ fn a_blob_whose_offer_finds_no_room_keeps_no_place() {
 }
 
 #[test]
+fn a_blob_that_is_offered_again_gives_back_what_it_held() {
+    let (mut outbox, _, _) = outbox(small());
+    let bob = phone("bob");
+    let source = Source::Engine(bob.clone());
+    let envelope = Envelope::new(to("ann"), Address::of_engine(&bob), 1);
+    let offer = |stream| Frame::BlobOffer { envelope, stream, total: None, info_type: 1, name: "" };
+    let sender = BlobSender { session: BOB, origin: BOB, source: &source };
+    for stream in [9, 10] {
+        let blob = raw(&offer(stream), Flags::default());
+        assert_eq!(outbox.offer_blob(at(0), &blob, stream, 1, &sender), Ok(()));
+        let fragment = Frame::Fragment { stream, offset: 0, last: false, data: &body(300) };
+        outbox.push_fragment(stream, BOB, &raw(&fragment, Flags::default()));
+        assert_eq!(outbox.bulk.used(), cost(raw(&fragment, Flags::default()).len()), "of one stream");
+    }
+    outbox.drop_stream(BOB, 1);
+    assert_eq!(outbox.bulk.used(), 0);
+}
+
+#[test]
 fn what_became_of_a_blob_waits_for_room_and_is_bounded() {
     let (mut outbox, budget, counters) = outbox(small());
     budget.force(4096);
