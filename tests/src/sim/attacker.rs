@@ -171,6 +171,7 @@ impl Sim {
             conn.handle_timeout(now);
         }
         conn.handle_transport(now, *transport);
+        let cell = conn.cell().cloned();
         while let Some(frame) = if *reads { conn.poll_transmit(now) } else { None } {
             *counted += u32::from(super::counts::Head::of(&frame).counted);
             transport.written += frame.len() as u64;
@@ -179,8 +180,13 @@ impl Sim {
             if !matches!(action, LinkAction::Ping) {
                 conn.handle_closed(now, None);
                 *there = None;
-                return;
+                break;
             }
+        }
+        // What it sends to the server's application is taken like anybody's.
+        if let Some(cell) = cell {
+            let app = self.server.app_of(&cell);
+            self.turn_application(app);
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Engine {
     pub(super) attached: Option<usize>,
     /// When the server lost that link.
     pub(super) detached_at: Option<Instant>,
+    /// Its last link brought a reason for its end.
+    pub(super) was_told_why: bool,
     /// Its last login said that it wants to go on with the session that it knows.
     pub(super) resumes: bool,
     pub(super) trouble: Trouble,
@@ -202,6 +204,7 @@ impl Sim {
             session_of_server: None,
             attached: None,
             detached_at: None,
+            was_told_why: false,
             resumes: false,
             trouble,
             fresh: Vec::new(),
@@ -371,7 +374,7 @@ impl Sim {
             let Some(message) = self.engines[engine].session.poll_message() else { break };
             moved = true;
             if self.engines[engine].stopped_until > now {
-                self.held(Party::Engine(engine), &message);
+                self.held(Party::Engine(engine), number_in(&message.body));
             } else {
                 self.message_runs(Party::Engine(engine), &message);
             }
@@ -415,11 +418,14 @@ impl Sim {
         if let Some((invariant, text)) = self.ledger.runs(number, kind, from, by, body, fresh) {
             self.violate(invariant, text);
         }
+        if let Some(sent) = self.ledger.sent_mut(number) {
+            sent.ran_at.get_or_insert(self.now);
+        }
     }
 
-    /// Somebody who ends has a message that no handler will see.
-    pub(super) fn held(&mut self, by: Party, message: &Message) {
-        if let Some(sent) = number_in(&message.body).and_then(|number| self.ledger.sent_mut(number)) {
+    /// Somebody who ends has something that no handler will see.
+    pub(super) fn held(&mut self, by: Party, number: Option<u32>) {
+        if let Some(sent) = number.and_then(|number| self.ledger.sent_mut(number)) {
             sent.held.push(by);
         }
     }
@@ -466,8 +472,12 @@ impl Sim {
 
     fn comes_online(&mut self, engine: usize) {
         let until = self.now + Duration::from_secs(2);
-        self.engines[engine].online = true;
-        self.engines[engine].trouble.ends(until);
+        let of = &mut self.engines[engine];
+        of.online = true;
+        // The welcome may be that of a server that is gone by now.
+        if of.session_of_server.is_some() {
+            of.trouble.ends(until);
+        }
     }
 
     fn ends(&mut self, engine: usize, id: MessageId, outcome: Outcome) {
@@ -570,7 +580,9 @@ impl Sim {
         }
         self.check_end(engine, reason);
         let until = now + Duration::from_secs(2);
-        for other in self.engines.iter_mut().filter(|other| other.place == place && other.online) {
+        // One whose server is gone without its knowing is still in trouble.
+        let well = |other: &&mut Engine| other.online && other.session_of_server.is_some();
+        for other in self.engines.iter_mut().filter(|other| other.place == place).filter(well) {
             other.trouble.ends(until);
         }
         if self.at_place[place] == Some(engine) && !self.quiet {
@@ -591,7 +603,7 @@ impl Sim {
         of.fresh.push(now);
         let place = of.place;
         while let Some(message) = self.engines[engine].session.poll_message() {
-            self.held(Party::Engine(engine), &message);
+            self.held(Party::Engine(engine), number_in(&message.body));
         }
         self.ledger.abandon(Party::Engine(engine));
         self.engines[engine].requests.clear();

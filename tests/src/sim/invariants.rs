@@ -86,7 +86,7 @@ fn nothing_was_lost_in_silence(sim: &Sim) -> Result<(), String> {
     Ok(())
 }
 
-fn everything_is_counted(sim: &Sim) -> Result<(), String> {
+pub(super) fn everything_is_counted(sim: &Sim) -> Result<(), String> {
     for engine in sim.engines.iter().filter(|engine| !engine.is_gone() && engine.online) {
         let uncounted = engine.session.uncounted_frames();
         if uncounted > 0 {
@@ -270,8 +270,10 @@ impl Sim {
         if !well {
             return;
         }
+        // Its handler needs longer than was left of its time when it came.
+        let left = sent.ttl.saturating_sub(sent.ran_at.unwrap_or(sent.at).since(sent.at));
         let slow =
-            super::server::answering(&self.plan, number).is_none_or(|takes| takes + Duration::from_secs(2) > sent.ttl);
+            super::server::answering(&self.plan, number).is_none_or(|takes| takes + Duration::from_secs(2) > left);
         let excused = match failure {
             Failure::TimedOut => {
                 let ends = self.targets(sent).into_iter().chain(match sent.from {
@@ -303,6 +305,8 @@ impl Sim {
         let expected = match reason {
             CloseReason::LoggedOff => of.logs_off,
             CloseReason::PushedOut => rival,
+            // So ends whoever was refused as logged on elsewhere, when the reason behind that is lost with the link.
+            CloseReason::NewConnectionIgnored if rival && !of.was_told_why => true,
             CloseReason::NewConnectionIgnored => self.plan.server.relogin == Relogin::IgnoreNew && any,
             CloseReason::Kicked => self.kicked_until[user] >= self.now,
             _ => false,

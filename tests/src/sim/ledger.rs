@@ -72,6 +72,8 @@ pub struct Sent {
     pub outcome: Option<(Outcome, Instant)>,
     /// Who ran it.
     pub runs: Vec<Party>,
+    /// When it ran first.
+    pub ran_at: Option<Instant>,
     /// Who had it when they ended, and did not run it any more.
     pub held: Vec<Party>,
     /// The failures that its sender heard who had asked to be told.

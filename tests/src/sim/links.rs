@@ -21,6 +21,9 @@ use super::{
     trace::{fingerprint, words},
 };
 
+/// The kind of a frame that says why its link ends.
+const CLOSE: u8 = 0x05;
+
 /// One connection, from an engine to a life of the server.
 #[derive(Debug)]
 pub struct Link {
@@ -140,6 +143,7 @@ impl Sim {
         });
         let of = &mut self.engines[engine];
         of.link = Some(number);
+        of.was_told_why = false;
         of.session.handle_connected(local, id);
         self.turn_server(number);
         self.turn_client(engine);
@@ -382,6 +386,7 @@ impl Sim {
                 Item::Wrong(text) => return self.violate("4 links", format!("bytes that are wrong: {text}")),
                 Item::Bytes(_) | Item::Pong => {}
                 Item::Close(code) => {
+                    of.was_told_why |= code.is_some_and(|code| CloseReason::from_websocket_code(code).is_some());
                     of.session.handle_link_closed(local, self.links[link].id, code);
                     self.client_end_is_over(link);
                 }
@@ -414,6 +419,7 @@ impl Sim {
         let mut wrong = None;
         for frame in Parts(message) {
             credits.arrives(Going::Down, frame);
+            of.was_told_why |= frame.get(4) == Some(&CLOSE);
             let Some(book) = *session else { continue };
             if frame.get(4) == Some(&2) {
                 if of.session_of_client == Some(book) {

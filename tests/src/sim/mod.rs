@@ -202,6 +202,9 @@ const PATIENCE: Duration = Duration::from_secs(400);
 /// How long it lasts at least.
 const REST: Duration = Duration::from_secs(20);
 
+/// How often the counts are looked at, a second apart: something may just have gone out.
+const COUNTED: usize = 5;
+
 /// Runs one seed.
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
@@ -270,6 +273,14 @@ impl Sim {
         while self.violation.is_none() && self.now < patience && !self.is_at_rest() {
             let next = self.now + Duration::from_secs(5);
             self.until(next);
+        }
+        // Of what went out last the counts are still under way.
+        for _ in 0..COUNTED {
+            let settled = self.now + Duration::from_secs(1);
+            self.until(settled);
+            if invariants::everything_is_counted(self).is_ok() {
+                break;
+            }
         }
         if self.violation.is_none() {
             invariants::at_rest(self);

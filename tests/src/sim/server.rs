@@ -143,6 +143,16 @@ impl Server {
         self.numbers_below = (self.numbers_below + 60_000).max(self.wall.load(Relaxed) + 600_000);
     }
 
+    /// What its application keeps of a session.
+    pub(super) fn app_of(&mut self, cell: &Arc<Cell>) -> usize {
+        let known = self.apps.iter().rposition(|app| Arc::ptr_eq(&app.cell, cell));
+        known.unwrap_or_else(|| {
+            let (cell, life) = (cell.clone(), self.life);
+            self.apps.push(App { cell, life, blobs: ServerBlobs::default(), whole: 0 });
+            self.apps.len() - 1
+        })
+    }
+
     /// Whether its own queue ever took something not.
     pub(super) fn was_busy(&self) -> bool {
         self.node.as_ref().is_some_and(|node| node.counters().busy.get() > 0)
@@ -285,14 +295,8 @@ impl Sim {
     /// The application looks at the session of a link; it goes on doing so when the link has let the session go.
     pub(super) fn meet_application(&mut self, link: usize) {
         let Some(Far { conn, .. }) = &self.links[link].server else { return };
-        if let Some(cell) = conn.cell().filter(|_| self.links[link].app.is_none()) {
-            let known = self.server.apps.iter().rposition(|app| Arc::ptr_eq(&app.cell, cell));
-            let app = known.unwrap_or_else(|| {
-                let (cell, life) = (cell.clone(), self.server.life);
-                self.server.apps.push(App { cell, life, blobs: ServerBlobs::default(), whole: 0 });
-                self.server.apps.len() - 1
-            });
-            self.links[link].app = Some(app);
+        if let Some(cell) = conn.cell().filter(|_| self.links[link].app.is_none()).cloned() {
+            self.links[link].app = Some(self.server.app_of(&cell));
         }
         if let Some(app) = self.links[link].app {
             self.turn_application(app);
@@ -408,17 +412,34 @@ impl Sim {
         self.plan_in(Duration::from_secs(60), Event::Upkeep);
     }
 
+    /// What the sessions have for the application no handler will see any more.
+    fn application_ends(&mut self, party: Party) {
+        let Some(node) = self.server.node.clone() else { return };
+        let local = self.server.clock.shows(self.now);
+        for app in 0..self.server.apps.len() {
+            if self.server.apps[app].life != self.server.life {
+                continue;
+            }
+            let cell = self.server.apps[app].cell.clone();
+            while let Some(message) = cell.poll_message() {
+                self.held(party, number_in(&message.body));
+            }
+            // Those that came whole; no more bytes come of the others.
+            let of = &mut self.server.apps[app];
+            of.blobs.take(local, &node, &cell);
+            let whole: Vec<Option<u32>> = of.blobs.whole[of.whole..].iter().map(|body| number_in(body)).collect();
+            for number in whole {
+                self.held(party, number);
+            }
+        }
+    }
+
     /// The server dies without a word, and starts again after a while.
     pub(super) fn server_dies(&mut self, down_for: Duration) {
         self.say("server", || "dies".into());
         let now = self.now;
         let party = Party::Server(self.server.life);
-        for app in 0..self.server.apps.len() {
-            let cell = self.server.apps[app].cell.clone();
-            while let Some(message) = cell.poll_message().filter(|_| self.server.apps[app].life == self.server.life) {
-                self.held(party, &message);
-            }
-        }
+        self.application_ends(party);
         for link in 0..self.links.len() {
             self.links[link].app = None;
             self.links[link].answer = None;

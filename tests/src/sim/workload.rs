@@ -167,6 +167,7 @@ fn new_sent(sim: &Sim, kind: Kind, engine: usize, to: Target, ttl: Duration, len
         tell: false,
         outcome: None,
         runs: Vec::new(),
+        ran_at: None,
         held: Vec::new(),
         heard: Vec::new(),
         told: Vec::new(),
