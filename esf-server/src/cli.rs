@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use esf_tokio::{DeviceKind, GroupId, MAX_BLOB_NAME, UserId};
 
 use crate::{config::Given, exit, password::PasswordArgs, store::Role};
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Listen(Listen),
     /// Send a message
     Send(Send),
+    /// Send a message to everybody in a group who is online
+    Broadcast(Broadcast),
     /// Send a file, of any size
     Blob(Blob),
     /// Ask somebody and print the answer
@@ -45,9 +47,11 @@ pub(crate) enum Command {
     Ping(Ping),
     /// List the users that are online; needs the right to
     Online(Online),
+    /// Show contacts and groupmates, and who of them is online, as it changes
+    Watch(Watch),
     /// End every login of a user; needs the right to
     Kick(Kick),
-    /// Talk with somebody: lines typed here go there, and lines from there appear here
+    /// Talk with somebody, or with a group: lines typed here go there, and lines from there appear here
     Chat(Chat),
 }
 
@@ -314,6 +318,9 @@ pub(crate) struct Listen {
     /// Take files and put them here; without this they are refused
     #[arg(long, value_name = "DIR")]
     pub(crate) blobs: Option<PathBuf>,
+    /// Take part in a group; one whose id begins with ~ is entered, and made if it is not there. May be repeated
+    #[arg(long, value_name = "GROUP", value_parser = group_id)]
+    pub(crate) join: Vec<GroupId>,
 }
 
 /// What is sent, and to whom.
@@ -338,6 +345,20 @@ pub(crate) struct Send {
     /// Wait until it has arrived; without this, until the server has it
     #[arg(long)]
     pub(crate) certainly: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Broadcast {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// Whose members are to get it; you are one of them
+    #[arg(long, value_name = "GROUP", value_parser = group_id)]
+    pub(crate) group: GroupId,
+    /// The application's number for what it means
+    #[arg(long = "type", value_name = "N", default_value_t = 1)]
+    pub(crate) info_type: u32,
+    /// What it says
+    pub(crate) text: String,
 }
 
 #[derive(Debug, Args)]
@@ -382,6 +403,15 @@ pub(crate) struct Online {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) login: Login,
+    /// Print JSON objects
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Kick {
     #[command(flatten)]
     pub(crate) login: Login,
@@ -391,12 +421,16 @@ pub(crate) struct Kick {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whom").required(true).args(["with", "group"]))]
 pub(crate) struct Chat {
     #[command(flatten)]
     pub(crate) login: Login,
     /// Who to talk with
     #[arg(long, value_name = "NAME", value_parser = user_id)]
-    pub(crate) with: UserId,
+    pub(crate) with: Option<UserId>,
+    /// The group to talk with; one whose id begins with ~ is entered, and made if it is not there
+    #[arg(long, value_name = "GROUP", value_parser = group_id)]
+    pub(crate) group: Option<GroupId>,
     /// Take files and put them here; without this they are refused
     #[arg(long, value_name = "DIR")]
     pub(crate) blobs: Option<PathBuf>,
@@ -405,6 +439,10 @@ pub(crate) struct Chat {
 /// How long a name may be is the server's to say; here only what no server takes is refused.
 pub(crate) fn user_id(text: &str) -> Result<UserId, String> {
     UserId::parse(text, u8::MAX).map_err(|error| error.to_string())
+}
+
+fn group_id(text: &str) -> Result<GroupId, String> {
+    GroupId::parse(text).map_err(|error| error.to_string())
 }
 
 fn lasting_group(text: &str) -> Result<GroupId, String> {

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use esf_tokio::{
-    Bytes, Client, ClientBuilder, Config, ConnectError, Credential, CredentialKind, Event, LoginCode, Mode, State,
+    Bytes, Client, ClientBuilder, Config, ConnectError, Credential, CredentialKind, Event, GroupId, LoginCode, Mode,
+    State,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     cli::Login,
+    commands::membership,
     exit::{Code, Exit},
     output::Print,
     password::{self, Password, can_ask},
@@ -136,13 +138,30 @@ pub(crate) async fn log_off(client: &Client, signals: &mut Signals) {
     }
 }
 
-/// Waits until the connection of `listen` or `chat` ends for good, and says on the way when it is interrupted and back.
-pub(crate) async fn watch(client: &Client, lines: &mpsc::Sender<Print>) -> Exit {
+/// Waits until the connection of `listen` or `chat` ends for good, says on the way when it is interrupted and back, and
+/// what happens in dynamic groups; enters those of `groups` again after the server has forgotten them. `heard` is told of
+/// every event.
+pub(crate) async fn watch(
+    client: &Client,
+    lines: &mpsc::Sender<Print>,
+    groups: &[GroupId],
+    mut heard: impl FnMut(&Event),
+) -> Exit {
     let mut events = client.events();
     while let Some(event) = events.next().await {
+        heard(&event);
         if let Some(text) = telling(&event) {
             // A printer that is gone ends the command.
             let _ = lines.send(Print::Note(text)).await;
+        }
+        if let Event::RelogonCompleted { code: LoginCode::Succeed, mode: Some(Mode::Fresh) } = event {
+            for group in groups.iter().filter(|group| group.is_dynamic()) {
+                if let Err(exit) = membership::take_part(client, group).await {
+                    let note =
+                        format!("not in {group} any more: {}", exit.reason().unwrap_or("the reason is not known"));
+                    let _ = lines.send(Print::Note(note)).await;
+                }
+            }
         }
     }
     Exit::of_end(client.closed().await)
@@ -163,6 +182,7 @@ pub(crate) fn telling(event: &Event) -> Option<String> {
         Event::GoAway { retry_after } => {
             format!("the server is going away, and is tried again after {:.1} s", retry_after.as_secs_f64())
         }
+        Event::Group { group, event } => membership::telling(group, event)?,
         _ => return None,
     })
 }

@@ -59,10 +59,12 @@ fn run(command: Command) -> Result<(), Exit> {
             Command::Store(args) => commands::store::run(args),
             Command::Listen(args) => commands::listen::run(args).await,
             Command::Send(args) => commands::send::run(args).await,
+            Command::Broadcast(args) => commands::broadcast::run(args).await,
             Command::Blob(args) => commands::blob::run(args).await,
             Command::Query(args) => commands::query::run(args).await,
             Command::Ping(args) => commands::ping::run(args).await,
             Command::Online(args) => commands::online::run(args).await,
+            Command::Watch(args) => commands::watch::run(args).await,
             Command::Kick(args) => commands::kick::run(args).await,
             Command::Chat(args) => commands::chat::run(args).await,
         }

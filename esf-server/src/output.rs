@@ -81,6 +81,8 @@ pub(crate) enum Print {
     Note(String),
     /// A line was typed: the prompt is gone.
     Prompt,
+    /// The whole of a terminal, as it is.
+    Screen(String),
     /// What stands in the last line of a terminal, above the prompt if there is one.
     Bar(Option<String>),
     /// There is no more.
@@ -162,7 +164,7 @@ fn print_all(first: &Print, mut waiting: mpsc::Receiver<Print>, layout: &Layout)
         foot.print(&print).map_err(|error| unwritten(&error))?;
         match print {
             Print::Line(_) => left = left.map(|left| left - 1),
-            Print::Note(_) | Print::Prompt | Print::Bar(_) => {}
+            Print::Note(_) | Print::Prompt | Print::Screen(_) | Print::Bar(_) => {}
             Print::End => return Ok(()),
         }
     }
@@ -186,6 +188,7 @@ impl Foot {
                 note(text);
                 write!(out, "{}", self.drawn())?;
             }
+            Print::Screen(screen) => write!(out, "{screen}")?,
             // The typed line stays, and the bar above it goes.
             Print::Prompt if self.bar.is_some() => write!(out, "\x1b[2A\x1b[M\x1b[1B\r{}", self.drawn())?,
             Print::Prompt => write!(out, "{}", self.drawn())?,

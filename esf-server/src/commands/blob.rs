@@ -6,10 +6,11 @@ use std::{
     time::Instant,
 };
 
-use esf_tokio::{BlobProgress, Client, SendingBlob, To, UserId};
+use esf_tokio::{BlobProgress, Client, SendingBlob, To};
 
 use crate::{
     cli::Blob,
+    commands::membership::Target,
     connect,
     exit::Exit,
     files::Input,
@@ -26,7 +27,7 @@ pub(crate) async fn run(args: Blob) -> Result<(), Exit> {
         output::note(&format!("{} is empty, and is sent as it is", input.name));
     }
     let board = Board::new(io::stderr().is_terminal());
-    let to = args.to;
+    let to = Target::User(args.to);
     let result = connect::once(&args.login, async |client| {
         tokio::select! {
             sent = send(client, &to, args.info_type, input, &board) => sent,
@@ -47,7 +48,7 @@ pub(crate) async fn run(args: Blob) -> Result<(), Exit> {
 /// Sends it, waits for its outcome, and says how it went. Whoever stops waiting gives it up.
 pub(crate) async fn send(
     client: &Client,
-    to: &UserId,
+    to: &Target,
     info_type: u32,
     input: Input,
     board: &Board,
@@ -55,7 +56,10 @@ pub(crate) async fn send(
     let shown = if input.name.is_empty() { "standard input" } else { &input.name };
     let name = printable(shown).into_owned();
     let begun = Instant::now();
-    let blob = client.send_blob(To::User(to.clone()), info_type, &input.name, input.source);
+    let blob = match to {
+        Target::User(user) => client.send_blob(To::User(user.clone()), info_type, &input.name, input.source),
+        Target::Group(group) => client.broadcast_blob(group, info_type, &input.name, input.source),
+    };
     let blob = GivenUp(blob.map_err(|error| Exit::of_send(&error))?);
     let mut progress = blob.0.progress();
     let transfer = board.begin(&name, progress.total);
@@ -63,7 +67,7 @@ pub(crate) async fn send(
         progress = further;
         transfer.at(progress.held);
     }
-    blob.0.outcome().await.map_err(|error| Exit::of_blob(&error, to))?;
+    blob.0.outcome().await.map_err(|error| Exit::of_blob(&error, &to.to_string()))?;
     let BlobProgress { total, held } = blob.0.progress();
     let bytes = total.unwrap_or(held);
     Ok(format!("{name} is with {to}: {}", progress::summary(bytes, begun.elapsed())))
@@ -72,7 +76,7 @@ pub(crate) async fn send(
 /// The file that was named in a chat.
 pub(crate) async fn send_file(
     client: &Client,
-    to: &UserId,
+    to: &Target,
     info_type: u32,
     path: PathBuf,
     board: &Board,

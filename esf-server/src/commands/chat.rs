@@ -1,18 +1,22 @@
 //! `esf chat`: lines typed here go there, and what arrives appears here.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io::{self, BufRead as _, IsTerminal as _, Read as _},
     path::PathBuf,
     task::Poll,
 };
 
-use esf_tokio::{BlobChoice, BlobOffer, BlobStream, Bytes, Client, Context, Handler, To, UserId};
+use esf_tokio::{BlobChoice, BlobOffer, BlobStream, Bytes, Client, Context, Event, GroupId, Handler, To};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     cli::Chat,
-    commands::{blob, listen},
+    commands::{
+        blob, listen,
+        membership::{self, Target},
+    },
     connect,
     exit::{Code, Exit},
     files::{Inbox, Received},
@@ -35,25 +39,46 @@ pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
     let (lines, waiting) = output::lines();
     let board = Board::new(io::stdout().is_terminal() && io::stderr().is_terminal());
     let inbox = Inbox::new(args.blobs.as_deref(), board.clone())?;
-    let speaker = || Speaker { lines: lines.clone(), inbox: inbox.clone() };
+    let (with, groups) = match (args.with, args.group) {
+        (_, Some(group)) => (Target::Group(group.clone()), vec![group]),
+        (Some(user), None) => (Target::User(user), Vec::new()),
+        (None, None) => return Err(Exit::new(Code::Usage, "name somebody by --with, or a group by --group")),
+    };
+    let speaker = || Speaker { lines: lines.clone(), inbox: inbox.clone(), group: groups.first().cloned() };
     let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(speaker())).await?;
+    for group in &groups {
+        if let Err(exit) = membership::take_part(&client, group).await {
+            connect::log_off(&client, &mut signals).await;
+            return Err(exit);
+        }
+    }
 
     let prompt = io::stdin().is_terminal() && io::stdout().is_terminal();
-    let greeting =
-        format!("connected as {}; a line typed here goes to {}, and Ctrl-D leaves", args.login.user, args.with);
+    let greeting = format!("connected as {}; a line typed here goes to {with}, and Ctrl-D leaves", args.login.user);
     let mut printer = Printer::start(Print::Note(greeting), (lines.clone(), waiting), Layout { count: None, prompt })?;
+    // What the server refused of what went to a group: it says so later.
+    let refused = RefCell::new(None);
     let talk = Talk {
         client: &client,
-        with: &args.with,
+        with: &with,
         lines: &lines,
         board: &board,
         sent: JoinSet::new(),
         last_failure: None,
+        refused: &refused,
+    };
+    let heard = |event: &Event| {
+        let refusal = groups.first().and_then(|group| membership::refusal(event, group));
+        if let Some(exit) = refusal {
+            // If so many lines wait, this one is the least.
+            let _ = lines.try_send(not_delivered(&exit));
+            *refused.borrow_mut() = Some(exit.told());
+        }
     };
     let result = tokio::select! {
         biased;
         done = printer.done() => done,
-        exit = connect::watch(&client, &lines) => Err(exit),
+        exit = connect::watch(&client, &lines, &groups, heard) => Err(exit),
         () = board.watch(async |line| drop(lines.send(Print::Bar(line)).await)) => Ok(()),
         () = signals.next() => Err(Exit::interrupted()),
         result = talk.run(typed()?) => result,
@@ -67,17 +92,32 @@ pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
 struct Speaker {
     lines: mpsc::Sender<Print>,
     inbox: Inbox,
+    /// The group that is talked with.
+    group: Option<GroupId>,
+}
+
+impl Speaker {
+    /// `whence` stands behind the name.
+    async fn say(&self, context: &Context, whence: &str, body: &[u8]) {
+        let said = match std::str::from_utf8(body) {
+            Ok(text) => printable(text),
+            Err(_) => format!("base64 {}", base64(body)).into(),
+        };
+        // A printer that is gone ends the command.
+        let _ = self.lines.send(Print::Line(format!("{}{whence}: {said}", listen::sender(context)))).await;
+    }
 }
 
 impl Handler for Speaker {
     async fn information(&self, context: Context, _info_type: u32, body: Bytes) {
-        let from = context.source.user().map_or("the server".into(), |user| printable(user));
-        let said = match std::str::from_utf8(&body) {
-            Ok(text) => printable(text),
-            Err(_) => format!("base64 {}", base64(&body)).into(),
-        };
-        // A printer that is gone ends the command.
-        let _ = self.lines.send(Print::Line(format!("{from}: {said}"))).await;
+        let whence = if self.group.is_some() { " to you" } else { "" };
+        self.say(&context, whence, &body).await;
+    }
+
+    async fn broadcast(&self, context: Context, group: GroupId, _info_type: u32, body: Bytes) {
+        let here = self.group.as_ref() == Some(&group);
+        let whence = if here { String::new() } else { format!(" in {}", printable(&group)) };
+        self.say(&context, &whence, &body).await;
     }
 
     fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
@@ -105,11 +145,12 @@ impl Handler for Speaker {
 /// Sends what is typed.
 struct Talk<'a> {
     client: &'a Client,
-    with: &'a UserId,
+    with: &'a Target,
     lines: &'a mpsc::Sender<Print>,
     board: &'a Board,
     sent: JoinSet<Result<(), Exit>>,
     last_failure: Option<Exit>,
+    refused: &'a RefCell<Option<Exit>>,
 }
 
 impl Talk<'_> {
@@ -134,14 +175,24 @@ impl Talk<'_> {
         while let Some(outcome) = self.sent.join_next().await {
             self.ended(outcome.unwrap_or(Ok(()))).await;
         }
-        self.last_failure.map_or(Ok(()), Err)
+        if matches!(self.with, Target::Group(_)) {
+            membership::handed_over(self.client).await?;
+        }
+        self.last_failure.or(self.refused.take()).map_or(Ok(()), Err)
     }
 
     async fn say(&mut self, line: Bytes) {
-        let (client, with) = (self.client.clone(), self.with.clone());
+        let user = match self.with {
+            Target::User(user) => user.clone(),
+            Target::Group(group) => {
+                let sent = membership::broadcast(self.client, group, CHAT, line);
+                return self.ended(sent).await;
+            }
+        };
+        let client = self.client.clone();
         let mut sending = Box::pin(async move {
-            let sent = client.send_certainly(To::User(with.clone()), CHAT, line).await;
-            sent.map_err(|error| Exit::of_call(&error, &with))
+            let sent = client.send_certainly(To::User(user.clone()), CHAT, line).await;
+            sent.map_err(|error| Exit::of_call(&error, &user))
         });
         // The first poll hands it to the session, so that lines go in the order in which they were typed.
         match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
@@ -168,12 +219,15 @@ impl Talk<'_> {
 
     async fn ended(&mut self, outcome: Result<(), Exit>) {
         if let Err(exit) = outcome {
-            let note = format!("not delivered: {}", exit.reason().unwrap_or("the reason is not known"));
             // A printer that is gone ends the command.
-            let _ = self.lines.send(Print::Note(note)).await;
+            let _ = self.lines.send(not_delivered(&exit)).await;
             self.last_failure = Some(exit.told());
         }
     }
+}
+
+fn not_delivered(exit: &Exit) -> Print {
+    Print::Note(format!("not delivered: {}", exit.reason().unwrap_or("the reason is not known")))
 }
 
 /// The lines of standard input, without their ends. A thread reads them, since a terminal cannot be

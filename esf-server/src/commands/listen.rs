@@ -5,12 +5,13 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use esf_tokio::{BlobChoice, BlobOffer, BlobStream, Bytes, Context, Handler, HandlerFailed, UserId};
+use esf_tokio::{BlobChoice, BlobOffer, BlobStream, Bytes, Context, GroupId, Handler, HandlerFailed, UserId};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::{
     cli::Listen,
+    commands::membership,
     connect,
     exit::Exit,
     files::{Inbox, NotReceived, Received},
@@ -26,13 +27,19 @@ pub(crate) async fn run(args: Listen) -> Result<(), Exit> {
     let inbox = Inbox::new(args.blobs.as_deref(), board.clone())?;
     let listener = || Listener { lines: lines.clone(), echo: args.echo, json: args.json, inbox: inbox.clone() };
     let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(listener())).await?;
+    for group in &args.join {
+        if let Err(exit) = membership::take_part(&client, group).await {
+            connect::log_off(&client, &mut signals).await;
+            return Err(exit);
+        }
+    }
     // What arrived before this line waits behind it.
     let ready = Print::Line(if args.json { r#"{"event":"ready"}"#.into() } else { "ready".into() });
     let mut printer = Printer::start(ready, (lines.clone(), waiting), Layout { count: args.count, prompt: false })?;
     let result = tokio::select! {
         biased;
         done = printer.done() => done,
-        exit = connect::watch(&client, &lines) => Err(exit),
+        exit = connect::watch(&client, &lines, &args.join, |_| ()) => Err(exit),
         () = board.watch(async |line| drop(lines.send(Print::Bar(line)).await)) => Ok(()),
         () = signals.next() => if args.count.is_some() { Err(Exit::interrupted()) } else { Ok(()) },
     };
@@ -52,8 +59,9 @@ impl Listener {
     async fn print(&self, event: &'static str, context: &Context, info_type: u32, tag: Option<&str>, body: &[u8]) {
         let text = std::str::from_utf8(body);
         let from = context.source.user().map(UserId::as_str);
-        let arrival =
-            Arrival { event, from, info_type, tag, text: text.ok(), base64: text.is_err().then(|| base64(body)) };
+        let group = context.group.as_ref().map(GroupId::as_str);
+        let base64 = text.is_err().then(|| base64(body));
+        let arrival = Arrival { event, group, from, info_type, tag, text: text.ok(), base64 };
         let line = if self.json { arrival.json() } else { arrival.line() };
         // A printer that is gone ends the command.
         let _ = self.lines.send(Print::Line(line)).await;
@@ -72,6 +80,10 @@ impl Handler for Listener {
 
     async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
         self.print("engine_message", &context, info_type, Some(&tag), &body).await;
+    }
+
+    async fn broadcast(&self, context: Context, _group: GroupId, info_type: u32, body: Bytes) {
+        self.print("broadcast", &context, info_type, None, &body).await;
     }
 
     fn blob_offered(&self, context: &Context, offer: &BlobOffer) -> BlobChoice {
@@ -117,6 +129,8 @@ pub(super) fn sender(context: &Context) -> Cow<'_, str> {
 #[derive(Debug, Serialize)]
 struct FileArrival<'a> {
     event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     from: Option<&'a str>,
     #[serde(rename = "type")]
     info_type: u32,
@@ -129,6 +143,7 @@ impl<'a> FileArrival<'a> {
     fn new(context: &'a Context, info_type: u32, received: &'a Received) -> Self {
         Self {
             event: "blob",
+            group: context.group.as_ref().map(GroupId::as_str),
             from: context.source.user().map(UserId::as_str),
             info_type,
             name: &received.name,
@@ -144,7 +159,8 @@ impl<'a> FileArrival<'a> {
     fn line(&self) -> String {
         let from = self.from.map_or("the server".into(), printable);
         let Self { info_type, bytes, .. } = self;
-        format!("blob from {from}, type {info_type}: {bytes} bytes in {}", printable(&self.file))
+        let group = in_group(self.group);
+        format!("blob{group} from {from}, type {info_type}: {bytes} bytes in {}", printable(&self.file))
     }
 }
 
@@ -152,6 +168,9 @@ impl<'a> FileArrival<'a> {
 #[derive(Debug, Serialize)]
 struct Arrival<'a> {
     event: &'static str,
+    /// The group that it went to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     /// `null` is the server.
     from: Option<&'a str>,
     #[serde(rename = "type")]
@@ -179,8 +198,14 @@ impl Arrival<'_> {
             (None, base64) => format!("base64 {}", base64.as_deref().unwrap_or_default()).into(),
         };
         let kind = self.event.replace('_', " ");
-        format!("{kind} from {from}, type {}{tag}: {body}", self.info_type)
+        let group = in_group(self.group);
+        format!("{kind}{group} from {from}, type {}{tag}: {body}", self.info_type)
     }
+}
+
+/// Where something went that went to a group.
+fn in_group(group: Option<&str>) -> String {
+    group.map(|group| format!(" in {}", printable(group))).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -64,6 +64,11 @@ impl Esf {
         self.stdout.next().unwrap_or_else(|silence| self.fail("a line of standard output", silence))
     }
 
+    /// The next line of standard output, if it comes within this time.
+    pub(crate) fn line_within(&mut self, time: Duration) -> Option<String> {
+        self.stdout.next_before(Instant::now() + time).ok()
+    }
+
     /// The next line of standard error.
     pub(crate) fn note(&mut self) -> String {
         self.stderr.next().unwrap_or_else(|silence| self.fail("a line of standard error", silence))
@@ -161,6 +166,13 @@ impl Ended {
         assert_eq!(self.code, Some(code), "{self:#?}");
         let [line] = self.stderr.as_slice() else { panic!("not one line: {self:#?}") };
         line
+    }
+
+    /// Asserts success, and gives standard output.
+    #[track_caller]
+    pub(crate) fn fine_with_notes(self) -> Vec<String> {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self.stdout
     }
 
     /// Asserts success without a complaint, and gives standard output.

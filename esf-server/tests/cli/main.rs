@@ -1,6 +1,7 @@
 //! The binary `esf` as people and scripts run it: real processes, real sockets, a free port for each server.
 
 mod esf;
+mod groups;
 
 mod accounts;
 mod blobs;

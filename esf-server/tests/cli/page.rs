@@ -15,7 +15,7 @@ fn the_page_names_every_command() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")
         .collect();
-    assert_eq!(commands.len(), 14, "{commands:?}");
+    assert_eq!(commands.len(), 16, "{commands:?}");
     for command in commands {
         assert!(PAGE.contains(&format!("## esf {command}\n")), "docs/CLI.md has no section for esf {command}");
     }
@@ -31,10 +31,12 @@ fn the_page_names_every_flag() {
         "user list",
         "listen",
         "send",
+        "broadcast",
         "blob",
         "query",
         "ping",
         "online",
+        "watch",
         "kick",
         "chat",
     ] {
