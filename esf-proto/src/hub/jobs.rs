@@ -84,3 +84,6 @@ impl<H> Jobs<H> {
         self.open.first_key_value().map(|(_, (until, _))| *until)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -354,3 +354,6 @@ fn engine_of<H>(to: &Address<'_>, login: &Login<H>) -> Option<Engine> {
     let user = UserId::parse(to.user()?, u8::MAX).ok()?;
     Some(Engine { user, device: login.device, instance: login.instance })
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,7 +224,7 @@ impl Town {
         self.pass_on();
     }
 
-    fn fan_out(&mut self, mut fanout: Fanout) {
+    pub(crate) fn fan_out(&mut self, mut fanout: Fanout) {
         let missed = &mut |missed: Missed| self.missed.push(missed);
         while self.hub.carry_on(self.now, &mut fanout, &Outboxes(&self.desk), missed) == Progress::More {}
     }

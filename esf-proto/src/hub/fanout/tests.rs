@@ -100,6 +100,18 @@ fn a_sender_has_so_many_waiting_and_others_their_own() {
 }
 
 #[test]
+fn what_waits_of_a_sender_is_bounded_in_bytes() {
+    let (mut fanouts, _) = fanouts();
+    assert!(!fanouts.has_next());
+    for _ in 0..2 {
+        fanouts.push(by(1, &[0; 100 << 10])).unwrap();
+        assert!(fanouts.has_next());
+    }
+    assert_eq!(fanouts.push(by(1, &[0; 100 << 10])), Err(Failure::Busy));
+    assert_eq!(fanouts.push(by(1, b"")), Ok(()));
+}
+
+#[test]
 fn a_fanout_that_is_refused_is_not_charged() {
     let global = Arc::new(Budget::new(10_000));
     let mut fanouts = Fanouts::new(&global);
@@ -186,6 +198,35 @@ fn a_broadcast_goes_out_in_slices_of_256_and_reaches_everybody_once() {
     assert_eq!(slices(&town, fanout), [255, 256, 88]);
     for (at, (_, cell)) in all.iter().enumerate() {
         assert_eq!(town.received(cell).len(), usize::from(at != 3), "{at}");
+    }
+}
+
+#[test]
+fn an_event_goes_to_all_members_but_the_one_whom_it_is_about() {
+    let mut town = town();
+    let all = people(&mut town, 3);
+    tell(&mut town, &["red"], &[]);
+    let frame = message(&all[0].0, "red", Flags::NONE, b"");
+    let fanout = Fanout::event(group("red"), frame, SessionId(1), Some(all[1].0.user.clone()));
+    slices(&town, fanout);
+    let heard: Vec<usize> = all.iter().map(|(_, cell)| town.received(cell).len()).collect();
+    assert_eq!(heard, [1, 0, 1]);
+}
+
+/// A volatile one that finds no room is dropped, as it may be anywhere; the other is missed.
+#[test]
+fn only_what_may_not_be_dropped_is_missed() {
+    for (flags, is_missed) in [(Flags::VOLATILE, false), (Flags::NONE, true)] {
+        let mut town = Town::new(Config { store: true, budget: 0, max_frame: 8 << 10, ..Config::default() });
+        let all = people(&mut town, 2);
+        tell(&mut town, &["red"], &[]);
+        let from = &all[0].0;
+        for _ in 0..10 {
+            let frame = message(from, "red", flags, &[0; 8_000]);
+            town.fan_out(Fanout::broadcast(&frame, SessionId(1), Some(from.clone())).unwrap());
+        }
+        assert!(town.received(&all[1].1).len() < 10, "there is no room for all");
+        assert_eq!(!town.missed.is_empty(), is_missed, "{flags:?}");
     }
 }
 
