@@ -222,7 +222,7 @@ fn a_blob_that_is_offered_again_gives_back_what_it_held() {
         let blob = raw(&offer(stream), Flags::default());
         assert_eq!(outbox.offer_blob(at(0), &blob, stream, 1, &sender), Ok(()));
         let fragment = Frame::Fragment { stream, offset: 0, last: false, data: &body(300) };
-        outbox.push_fragment(stream, BOB, &raw(&fragment, Flags::default()));
+        outbox.push_fragment(stream, BOB, &raw(&fragment, Flags::default()), false);
         assert_eq!(outbox.bulk.used(), cost(raw(&fragment, Flags::default()).len()), "of one stream");
     }
     outbox.drop_stream(BOB, 1);
