@@ -16,6 +16,7 @@ pub use esf_proto::server::{Config, Relogin};
 mod accept;
 mod arrival;
 mod auth;
+mod blobs;
 mod builder;
 mod courier;
 mod door;
@@ -40,6 +41,7 @@ pub use self::{
 };
 use self::{
     auth::{AnyAuthenticator, PreQueryHandler},
+    blobs::Sendings,
     door::{Client, Door},
     endpoint::CellInbox,
     sends::Calls,
@@ -119,6 +121,7 @@ struct State {
     /// Those for the hooks, if there are any.
     hooked: EventQueue<ServerEvent>,
     calls: Calls,
+    blobs: Sendings,
     housekeeper: Worker,
     courier: Worker,
 }
@@ -157,9 +160,13 @@ impl Housekeeper {
             }
             state.events.push(event);
         }
+        node.move_blobs(now);
         while let Some(outcome) = node.poll_outcome(now) {
-            state.calls.complete(outcome);
+            if let Some(outcome) = state.blobs.complete(outcome) {
+                state.calls.complete(outcome);
+            }
         }
+        state.blobs.look_after(node);
         if state.ended.load(Ordering::SeqCst) { Keeping::Over } else { Keeping::Wait(node.poll_timeout()) }
     }
 }
@@ -187,6 +194,7 @@ impl Drop for Housekeeper {
         self.0.state.events.end();
         self.0.state.hooked.end();
         self.0.state.calls.end();
+        self.0.state.blobs.end();
     }
 }
 

@@ -11,6 +11,7 @@ use esf_proto::{
 
 use super::{
     Listener, Stream, Threads,
+    blob::{BlobSource, Bridged as BridgedSource, SendingBlob},
     handler::{Handler, Places, Watch, bridge},
     hooks::{self, Hooks, Interceptor},
     serve,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     admission::Admission,
+    blob::BlobOptions,
     handler::AnyHandler,
     server::{self, Decision, Lagged, LoginClaim, LoginRequest, ServerEvent, ServerStats},
     store::Store,
@@ -336,6 +338,42 @@ impl Server {
     /// `TooLarge`; `Busy` if too many broadcasts of the application wait.
     pub fn broadcast(&self, group: &GroupId, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
         self.0.server.broadcast(group, info_type, body)
+    }
+
+    /// Sends a blob to the members of a group that are online, on 256 devices at most.
+    ///
+    /// All of them are sent it at once, as fast as the slowest takes it; one that makes no progress for 20 s is left out.
+    /// It is done when everybody who is still there has it whole, or at once where nobody is. Who missed it is told as
+    /// [`ServerEvent::BroadcastFailed`](crate::server::ServerEvent::BroadcastFailed). It fails as `TooLarge` in a group
+    /// with more devices online, and as the last member failed if nobody has it. The handle that this returns says how far
+    /// it is and how it ends; it goes on without it.
+    ///
+    /// # Errors
+    /// `Busy` with 8 blobs of the application under way, `TooLarge` for a name of more than 1,024 bytes, `ConnectionLost`
+    /// once the server is over.
+    pub fn broadcast_blob(
+        &self,
+        group: &GroupId,
+        info_type: u32,
+        name: &str,
+        source: impl BlobSource,
+    ) -> Result<SendingBlob, Failure> {
+        self.broadcast_blob_with(group, info_type, name, source, BlobOptions::default())
+    }
+
+    /// [`broadcast_blob`](Self::broadcast_blob) in fragments of a size of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn broadcast_blob_with(
+        &self,
+        group: &GroupId,
+        info_type: u32,
+        name: &str,
+        source: impl BlobSource,
+        options: BlobOptions,
+    ) -> Result<SendingBlob, Failure> {
+        self.0.server.broadcast_blob_with(group, info_type, name, BridgedSource(source), options).map(SendingBlob)
     }
 
     /// The contacts or groups of a user are others than before: the store is asked for them again, if the user is

@@ -99,6 +99,16 @@ impl Node {
         }
     }
 
+    /// The offer of a blob of the server's application to a group.
+    pub(super) fn broadcast_of_server(&self, fanout: Fanout) {
+        let frame: Option<RawFrame> = fanout.frame().cloned();
+        let pushed = lock(&self.crowd.fanouts).push(fanout);
+        if let (Err(failure), Some(frame)) = (pushed, frame) {
+            self.counters.busy.add(1);
+            self.desk.visit(|outbox| outbox.refuse_fanout(&frame, failure));
+        }
+    }
+
     /// Somebody missed what went to many.
     pub(super) fn missed(&self, missed: Missed) {
         let Missed { group, from, to, failure } = missed;

@@ -2,11 +2,16 @@
 
 use std::{task::Waker, time::Duration};
 
+use bytes::Bytes;
 use esf_proto::{
     failure::Failure,
-    ids::{InstanceId, MessageId, To},
-    server::{Config, Counters, Desk, DeskEvent, Outbox},
-    session::budget::Budget,
+    hub::Hub,
+    ids::{GroupId, InstanceId, MessageId, To},
+    server::{Config, Counters, Desk, DeskEvent, HubCommand, HubEvent, Outbox},
+    session::{
+        blob::{BlobNeed, OutgoingBlob},
+        budget::Budget,
+    },
     time::Instant,
     wire::RawFrame,
 };
@@ -32,8 +37,10 @@ impl OwnEnd {
         counters: &Arc<Counters>,
         global: &Arc<Budget>,
         instance: InstanceId,
+        stream_keys: (u64, u64),
     ) -> Self {
-        let (desk, outbox) = Desk::new(config, counters, global, instance);
+        let (mut desk, outbox) = Desk::new(config, counters, global, instance);
+        desk.set_stream_keys(stream_keys);
         Self { desk: Mutex::new(desk), outbox: Mutex::new(outbox), waker: LinkWaker::default() }
     }
 
@@ -117,8 +124,81 @@ impl Node {
     /// What became of a certain send or query of the server's application: exactly one for each id.
     #[must_use]
     pub fn poll_outcome(&self, now: Instant) -> Option<DeskEvent> {
-        let desk = lock(&self.desk.desk);
+        let mut desk = lock(&self.desk.desk);
         self.desk.visit(|outbox| desk.poll_event(now, outbox))
+    }
+
+    // Blobs.
+
+    /// Sends a blob to the members of a group that are online, on 256 devices at most; its outcome comes from
+    /// [`Node::poll_outcome`]. Who misses it is told as
+    /// [`ServerEvent::BroadcastFailed`](super::ServerEvent::BroadcastFailed).
+    ///
+    /// # Errors
+    /// [`Failure::Busy`] with 8 blobs under way; [`Failure::TooLarge`] for its name.
+    pub fn broadcast_blob(&self, now: Instant, group: &GroupId, blob: &OutgoingBlob) -> Result<MessageId, Failure> {
+        let mut desk = lock(&self.desk.desk);
+        let (id, offer) = desk.broadcast_blob(group, blob)?;
+        self.carry_out(now, offer);
+        drop(desk);
+        self.housekeeper.wake();
+        Ok(id)
+    }
+
+    /// What a source of the server's application is to give next, by [`Node::give_blob`].
+    #[must_use]
+    pub fn poll_blob_need(&self) -> Option<BlobNeed> {
+        lock(&self.desk.desk).poll_blob_need()
+    }
+
+    /// How much of a blob everybody holds, where that has changed.
+    #[must_use]
+    pub fn poll_blob_progress(&self) -> Option<(MessageId, u64)> {
+        lock(&self.desk.desk).poll_blob_progress()
+    }
+
+    /// Gives the bytes of a blob, as they were asked for. Fails if they are not what its offer said: that is its outcome.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`].
+    pub fn give_blob(&self, now: Instant, id: MessageId, offset: u64, data: Bytes, last: bool) -> Result<(), Failure> {
+        let mut desk = lock(&self.desk.desk);
+        if let Some(cancel) = desk.give_blob(id, offset, data, last) {
+            self.carry_out(now, cancel);
+            return Err(Failure::Malformed);
+        }
+        drop(desk);
+        self.move_blobs(now);
+        Ok(())
+    }
+
+    /// Takes a blob back; says whether it had no outcome yet. It gets none then.
+    pub fn cancel_blob(&self, now: Instant, id: MessageId) -> bool {
+        let mut desk = lock(&self.desk.desk);
+        let cancel = desk.cancel_blob(id, Failure::Cancelled);
+        let there = cancel.is_some();
+        if let Some(cancel) = cancel {
+            self.carry_out(now, cancel);
+        }
+        there
+    }
+
+    /// Sends what there is of blobs and may go.
+    pub fn move_blobs(&self, now: Instant) {
+        let mut desk = lock(&self.desk.desk);
+        while let Some(command) = self.desk.visit(|outbox| desk.poll_blob(now, outbox)) {
+            self.carry_out(now, command);
+        }
+    }
+
+    /// Called under the desk's lock, so that what it says goes out in its order.
+    fn carry_out(&self, now: Instant, command: HubCommand) {
+        let hub: &Hub<_> = &self.hub();
+        match hub.carry_out_of_server(now, command, &Outboxes(self)) {
+            Some(HubEvent::Broadcast(fanout)) => self.broadcast_of_server(*fanout),
+            Some(HubEvent::Missed(missed)) => self.missed(*missed),
+            _ => {}
+        }
     }
 
     /// Wakes `waker` when there is an outcome.

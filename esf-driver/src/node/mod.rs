@@ -186,8 +186,10 @@ impl Node {
         let counters = Arc::new(Counters::default());
         let global = Arc::new(Budget::new(config.global_budget));
         let hub = Hub::new(&config, &counters, inputs.instance, inputs.keys);
+        // Whoever knows one of the two knows nothing of the other.
+        let stream_keys = (inputs.keys.1.rotate_left(32) ^ 0x6573_662d_626c_6f62, inputs.keys.0.rotate_left(32));
         Arc::new(Self {
-            desk: OwnEnd::new(&config, &counters, &global, inputs.instance),
+            desk: OwnEnd::new(&config, &counters, &global, inputs.instance, stream_keys),
             crowd: Crowd::new(&global),
             global,
             hub: RwLock::new(hub),
@@ -331,6 +333,7 @@ impl Node {
     /// came and went, and carries on what goes to many.
     pub fn handle_timeout(&self, now: Instant) {
         self.desk.expire(now);
+        self.move_blobs(now);
         self.end_unjudged(now);
         while let Some(cell) = self.hub_mut(|hub| hub.poll_due(now)) {
             cell.with(self, now, |session, outbox| session.handle_timeout(now, outbox));

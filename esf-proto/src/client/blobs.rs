@@ -1,9 +1,6 @@
 //! Blobs at a client: sent from what the application gives, taken whole or as a stream (ESF-340 to ESF-348).
 
-use core::hash::{BuildHasher, Hasher};
-
 use bytes::Bytes;
-use siphasher::sip::SipHasher13;
 
 use super::{Event, SendError, Session, State, commands::address_of};
 use crate::{
@@ -18,34 +15,6 @@ use crate::{
     time::{Instant, UnixMillis},
     wire::{Address, EncodeError, Envelope, Frame, Header, Hop, RawFrame},
 };
-
-/// Draws the ids of streams: nobody else can say the next one, so nobody can take it before.
-#[derive(Debug, Clone)]
-pub(super) struct StreamIds {
-    keys: (u64, u64),
-    last: u64,
-}
-
-impl StreamIds {
-    pub(super) const fn new(keys: (u64, u64)) -> Self {
-        Self { keys, last: 0 }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.last += 1;
-        let mut hasher = self.build_hasher();
-        hasher.write_u64(self.last);
-        hasher.finish()
-    }
-}
-
-impl BuildHasher for StreamIds {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.keys.0, self.keys.1)
-    }
-}
 
 impl Session {
     // Sending.

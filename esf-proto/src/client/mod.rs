@@ -50,8 +50,7 @@ pub use crate::session::{
 };
 
 use self::{
-    backoff::Backoff, blobs::StreamIds, inbound::LastHeard, inbox::Inbox, incoming::Incoming, link::Link, login::Held,
-    transitions::On,
+    backoff::Backoff, inbound::LastHeard, inbox::Inbox, incoming::Incoming, link::Link, login::Held, transitions::On,
 };
 use crate::{
     close::CloseReason,
@@ -65,7 +64,7 @@ use crate::{
         pending::Pending,
         receiving::Receiving,
         senders::Senders,
-        sending::Sending,
+        sending::{Sending, StreamIds},
         timers::Timers,
     },
     time::Instant,

@@ -52,21 +52,21 @@ impl<H: Clone> Hub<H> {
         reach: &impl Reach<H>,
     ) -> Option<HubEvent> {
         match command {
-            HubCommand::Fragment(frame) => self.fragment(now, party, &frame, reach),
+            HubCommand::Fragment(frame) => self.fragment(now, &party.sender(), &frame, reach),
             HubCommand::Credit { stream, offset } => self.credit(now, party, stream, offset, reach),
             HubCommand::TooSlow { stream, id, session, engine, only } => {
-                self.too_slow(party, SlowReceiver { stream, id, session, engine, only }, reach)
+                self.too_slow(&party.sender(), SlowReceiver { stream, id, session, engine, only }, reach)
             }
             HubCommand::SenderGone { stream, id, failure, receivers } => {
-                self.cut(party, stream, id, failure, receivers, reach);
+                self.cut(&party.sender(), stream, id, failure, receivers, reach);
                 None
             }
             HubCommand::Relay { frame, .. } if frame.kind() == Some(Kind::BlobEnd) => {
-                self.relay_end(party, &frame, reach);
+                self.relay_end(&party.sender(), &frame, reach);
                 None
             }
             HubCommand::Relay { frame, .. } if frame.kind() == Some(Kind::BlobCancel) => {
-                self.relay_cancel(party, &frame, reach);
+                self.relay_cancel(&party.sender(), &frame, reach);
                 None
             }
             HubCommand::Relay { frame, route } => match self.relay(now, &party.sender(), &frame, &route, reach) {
@@ -129,6 +129,26 @@ impl<H: Clone> Hub<H> {
         let server = Sender { session: SERVER, origin: SERVER, engine: None, outbox: Whose::Server };
         let envelope = frame.envelope().map_err(|_| Failure::Malformed)?;
         self.relay(now, &server, frame, &Route::of(&envelope), reach).map(drop)
+    }
+
+    /// Does what the server's own end wants for the blobs that it sends.
+    pub fn carry_out_of_server(&self, now: Instant, command: HubCommand, reach: &impl Reach<H>) -> Option<HubEvent> {
+        let server = Sender { session: SERVER, origin: SERVER, engine: None, outbox: Whose::Server };
+        match command {
+            HubCommand::Broadcast(frame) => return self.offer_to_group(now, &server, &frame, reach),
+            HubCommand::Fragment(frame) => return self.fragment(now, &server, &frame, reach),
+            HubCommand::TooSlow { stream, id, session, engine, only } => {
+                return self.too_slow(&server, SlowReceiver { stream, id, session, engine, only }, reach);
+            }
+            HubCommand::Relay { frame, .. } if frame.kind() == Some(Kind::BlobEnd) => {
+                self.relay_end(&server, &frame, reach);
+            }
+            HubCommand::Relay { frame, .. } if frame.kind() == Some(Kind::BlobCancel) => {
+                self.relay_cancel(&server, &frame, reach);
+            }
+            _ => {}
+        }
+        None
     }
 
     /// A frame for clients. Fails for a plain message that went nowhere; says who missed a blob to a group, if that is

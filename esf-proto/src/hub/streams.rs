@@ -214,25 +214,25 @@ impl<H: Clone> Hub<H> {
     pub(super) fn fragment(
         &self,
         now: Instant,
-        party: &Party<'_, H>,
+        sender: &Sender<'_, H>,
         frame: &RawFrame,
         reach: &impl Reach<H>,
     ) -> Option<HubEvent> {
         let Ok(Frame::Fragment { stream, offset, data, .. }) = frame.decode() else { return None };
-        let own = Whose::Session(party.handle);
+        let own = sender.outbox;
         match reach.visit(own, |outbox| outbox.pass(now, stream, offset, data.len())) {
             Passage::To { engines, shared } => {
                 self.counters.fragments.add(1);
                 let alone = if shared { frame.kept() } else { frame.clone() };
                 for engine in engines {
                     self.visit_engine(&engine, reach, |outbox| {
-                        outbox.push_fragment(stream, party.origin, &alone, shared);
+                        outbox.push_fragment(stream, sender.origin, &alone, shared);
                     });
                 }
             }
             Passage::Nothing => self.counters.fragments_ignored.add(1),
             Passage::Violation => return Some(HubEvent::Violation),
-            Passage::PastEnd(id) => self.break_off(party, stream, id, Failure::Malformed, reach),
+            Passage::PastEnd(id) => self.break_off(sender, stream, id, Failure::Malformed, reach),
         }
         None
     }
@@ -263,59 +263,64 @@ impl<H: Clone> Hub<H> {
     }
 
     /// The sender says that everything was sent: whoever receives it hears it.
-    pub(super) fn relay_end(&self, party: &Party<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
+    pub(super) fn relay_end(&self, sender: &Sender<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
         let Ok(Frame::BlobEnd { stream, total, .. }) = frame.decode() else { return };
-        match reach.visit(Whose::Session(party.handle), |outbox| outbox.streams_out.end(stream, total)) {
+        match reach.visit(sender.outbox, |outbox| outbox.streams_out.end(stream, total)) {
             Ok(engines) => {
                 for engine in engines {
                     self.visit_engine(&engine, reach, |outbox| outbox.tell_beyond_budget(frame.bytes().clone()));
                 }
             }
-            Err(Some(id)) => self.break_off(party, stream, id, Failure::Malformed, reach),
+            Err(Some(id)) => self.break_off(sender, stream, id, Failure::Malformed, reach),
             Err(None) => self.counters.fragments_ignored.add(1),
         }
     }
 
     /// The sender takes a blob back: whoever receives it hears it, and nobody waits for its outcome.
-    pub(super) fn relay_cancel(&self, party: &Party<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
+    pub(super) fn relay_cancel(&self, sender: &Sender<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
         let Ok(Frame::BlobCancel { envelope, stream, .. }) = frame.decode() else { return };
-        let engines = reach.visit(Whose::Session(party.handle), |outbox| {
+        let engines = reach.visit(sender.outbox, |outbox| {
             outbox.forget(envelope.id);
             outbox.remove_stream(stream)
         });
         for engine in engines {
             self.visit_engine(&engine, reach, |outbox| {
-                outbox.drop_stream(party.origin, envelope.id);
+                outbox.drop_stream(sender.origin, envelope.id);
                 outbox.tell_beyond_budget(frame.bytes().clone());
             });
         }
     }
 
     /// A receiver made no progress: it is cut out, unless it is the only one and away.
-    pub(super) fn too_slow(&self, party: &Party<'_, H>, slow: SlowReceiver, reach: &impl Reach<H>) -> Option<HubEvent> {
+    pub(super) fn too_slow(
+        &self,
+        sender: &Sender<'_, H>,
+        slow: SlowReceiver,
+        reach: &impl Reach<H>,
+    ) -> Option<HubEvent> {
         let SlowReceiver { stream, id, session, engine, only } = slow;
         if only && self.is_away(&engine) {
             return None;
         }
         self.counters.streams_too_slow.add(1);
-        self.cut(party, stream, id, Failure::TooSlow, alloc::vec![engine], reach);
-        let own = Whose::Session(party.handle);
+        self.cut(sender, stream, id, Failure::TooSlow, alloc::vec![engine], reach);
+        let own = sender.outbox;
         self.copy_failed(own, id, session, Failure::TooSlow, false, reach).map(HubEvent::Missed)
     }
 
     /// Ends a blob for what its sender did.
-    fn break_off(&self, party: &Party<'_, H>, stream: u64, id: u64, failure: Failure, reach: &impl Reach<H>) {
-        let engines = reach.visit(Whose::Session(party.handle), |outbox| {
+    fn break_off(&self, sender: &Sender<'_, H>, stream: u64, id: u64, failure: Failure, reach: &impl Reach<H>) {
+        let engines = reach.visit(sender.outbox, |outbox| {
             outbox.fail_open(id, failure);
             outbox.remove_stream(stream)
         });
-        self.cut(party, stream, id, failure, engines, reach);
+        self.cut(sender, stream, id, failure, engines, reach);
     }
 
     /// Takes a stream from those who receive it, and says why in the server's name.
     pub(super) fn cut(
         &self,
-        party: &Party<'_, H>,
+        sender: &Sender<'_, H>,
         stream: u64,
         id: u64,
         code: Failure,
@@ -326,7 +331,7 @@ impl<H: Clone> Hub<H> {
             let envelope = Envelope::new(Address::of_engine(&engine), Address::Server { instance: self.server.0 }, id);
             let frame = Frame::BlobCancel { envelope, stream, code }.to_bytes(Header::default());
             self.visit_engine(&engine, reach, |outbox| {
-                if outbox.drop_stream(party.origin, id) {
+                if outbox.drop_stream(sender.origin, id) {
                     if let Ok(frame) = frame {
                         outbox.tell_beyond_budget(frame);
                     }

@@ -339,10 +339,10 @@ impl Outbox {
         self.untold.shrink_to_fit();
     }
 
-    /// When [`Outbox::expire`] has something to do.
+    /// When [`Outbox::expire`], or whoever looks after the streams that go out, has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.open.first_deadline()
+        self.open.first_deadline().into_iter().chain(self.streams_out.poll_timeout()).min()
     }
 
     /// The session ends: everything that waits, and nothing comes in any more.

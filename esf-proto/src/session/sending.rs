@@ -1,9 +1,13 @@
 //! Blobs that an engine sends.
 
 use alloc::{collections::VecDeque, vec::Vec};
-use core::time::Duration;
+use core::{
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use siphasher::sip::SipHasher13;
 
 use super::blob::{BlobNeed, CREDIT_STEP, FRAGMENT, LOST, OutgoingBlob, STREAM_WINDOW};
 use crate::{
@@ -70,6 +74,34 @@ pub(crate) struct Outgoing {
     awaited: Option<Instant>,
     /// When the blob is offered to it again.
     offer_at: Option<Instant>,
+}
+
+/// Draws the ids of streams: nobody else can say the next one, so nobody can take it before.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamIds {
+    keys: (u64, u64),
+    last: u64,
+}
+
+impl StreamIds {
+    pub(crate) const fn new(keys: (u64, u64)) -> Self {
+        Self { keys, last: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.last += 1;
+        let mut hasher = self.build_hasher();
+        hasher.write_u64(self.last);
+        hasher.finish()
+    }
+}
+
+impl BuildHasher for StreamIds {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.keys.0, self.keys.1)
+    }
 }
 
 /// A piece of a stream to hand out.

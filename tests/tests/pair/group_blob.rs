@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use esf_driver::node::ServerEvent;
 use esf_proto::{
+    client::OutgoingBlob,
     failure::Failure,
     ids::{DeviceKind, MessageId, Source},
+    server::DeskEvent,
     session::blob::GROUP_RECEIVERS,
 };
 use esf_tests::{
@@ -247,7 +249,7 @@ fn what_the_slow_ones_have_not_read_is_held_once() {
         }
         let body = content(900 * KIB);
         let now = world.now;
-        let mut blob = esf_proto::client::OutgoingBlob::new(9, Some(body.len() as u64));
+        let mut blob = OutgoingBlob::new(9, Some(body.len() as u64));
         blob.fragment = fragment;
         let id = world.session(anna).broadcast_blob(now, &group("red"), &blob).expect("room for a blob");
         world.engine(anna).blobs.keep(id, body.clone());
@@ -383,4 +385,89 @@ fn a_sender_that_logs_off_ends_it_for_all_and_nobody_missed_it() {
     assert!(missed(&world).is_empty());
     world.advance(SECOND * 5);
     assert_eq!(world.node.held_bytes(), 0);
+}
+
+// The server's application.
+
+/// Lets everything happen, with this as the source of the server's blob; what became of it, if anything did.
+fn serve(world: &mut World, body: &Bytes) -> Option<DeskEvent> {
+    for _ in 0..200 {
+        world.run();
+        let now = world.now;
+        world.node.move_blobs(now);
+        if let Some(event) = world.node.poll_outcome(now) {
+            world.run();
+            return Some(event);
+        }
+        while let Some(need) = world.node.poll_blob_need() {
+            let from = usize::try_from(need.offset).expect("small");
+            let until = (from + need.max).min(body.len());
+            let given = world.node.give_blob(now, need.id, need.offset, body.slice(from..until), until == body.len());
+            given.expect("as long as it said");
+        }
+    }
+    None
+}
+
+fn offer(world: &World, id: &str, body: &Bytes) -> MessageId {
+    let blob = OutgoingBlob::new(3, Some(body.len() as u64));
+    world.node.broadcast_blob(world.now, &group(id), &blob).expect("room for a blob")
+}
+
+#[test]
+fn the_server_sends_one_to_every_member() {
+    for len in [0, 1, 900 * KIB] {
+        let (mut world, all) = four();
+        let body = content(len);
+        let id = offer(&world, "red", &body);
+        assert_eq!(serve(&mut world, &body), Some(DeskEvent::Acked { id }), "{len}");
+        for who in all {
+            assert_eq!(world.engine(who).blobs.whole(), [&body[..]], "{len}");
+            let offer = &world.engine(who).blobs.offers[0];
+            assert!(matches!(offer.source, Source::Server(_)) && offer.group == Some(group("red")));
+        }
+        let id = offer(&world, "blue", &body);
+        assert_eq!(serve(&mut world, &body), Some(DeskEvent::Acked { id }), "to nobody, and that is no failure");
+        world.advance(SECOND * 5);
+        assert_eq!(world.node.held_bytes(), 0);
+    }
+}
+
+#[test]
+fn the_server_goes_on_without_who_is_too_slow_and_hears_of_that() {
+    let (mut world, [anna, ben, cleo, dan]) = four();
+    stop_reading(&mut world, cleo);
+    let body = content(900 * KIB);
+    let id = offer(&world, "red", &body);
+    assert_eq!(serve(&mut world, &body), None);
+    world.advance(SECOND * 21);
+    assert_eq!(serve(&mut world, &body), Some(DeskEvent::Acked { id }));
+    for who in [anna, ben, dan] {
+        assert!(world.engine(who).blobs.whole() == [&body[..]]);
+    }
+    let missed = |event: &&ServerEvent| {
+        matches!(event, ServerEvent::BroadcastFailed { from: Source::Server(_), to, failure: Failure::TooSlow, .. }
+            if *to == name("cleo"))
+    };
+    assert_eq!(world.server_events.iter().filter(missed).count(), 1);
+}
+
+#[test]
+fn the_server_takes_one_back_and_has_eight_at_most() {
+    let (mut world, [anna, ..]) = four();
+    stop_reading(&mut world, anna);
+    let body = content(900 * KIB);
+    let id = offer(&world, "red", &body);
+    assert_eq!(serve(&mut world, &body), None);
+    let now = world.now;
+    assert!(world.node.cancel_blob(now, id));
+    assert!(!world.node.cancel_blob(now, id), "once");
+    world.run();
+    assert_eq!(world.engine(anna).blobs.ended.iter().map(|(_, why)| *why).collect::<Vec<_>>(), [Failure::Cancelled]);
+    assert_eq!(world.node.poll_outcome(now), None);
+    let blob = OutgoingBlob::new(3, None);
+    for _ in 0..8 {
+        world.node.broadcast_blob(now, &group("red"), &blob).expect("room");
+    }
+    assert_eq!(world.node.broadcast_blob(now, &group("red"), &blob), Err(Failure::Busy));
 }

@@ -77,6 +77,13 @@ macro_rules! call_server {
             }
             Call::IsOnline { users } => users.iter().map(|name| $server.is_online(&user(name))).collect(),
             Call::Kick { user: name } => words::answered($server.kick_out(&user(name)), words::done),
+            Call::Blob(blob) => {
+                let id = group(blob.group.as_deref().expect("a group"));
+                match $server.broadcast_blob(&id, blob.info_type, &blob.name, Bytes::from(&blob.body)) {
+                    Ok(sending) => words::blob(sending.outcome()$($then)*),
+                    Err(failure) => words::failure(failure),
+                }
+            }
             Call::Revoke { user: name, below } => {
                 $server.revoke(&user(name), *below);
                 json!("ok")
