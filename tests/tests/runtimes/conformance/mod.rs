@@ -123,6 +123,16 @@ scenarios! {
     hooks_hear_who_came_was_pushed_out_and_went_in_order
     hooks_hear_what_did_not_arrive_and_one_that_panics_is_the_only_one_lost
     a_blob_to_a_group_reaches_its_members_on_every_device
+
+    contacts_are_listed_and_hear_of_each_other
+    a_flap_is_silent_and_who_is_cut_off_stays_online
+    a_broadcast_reaches_the_other_members_in_order_and_its_sender_if_asked_to
+    who_is_no_member_may_neither_broadcast_nor_look
+    groupmates_hear_of_each_other
+    a_dynamic_group_is_made_joined_changed_and_left
+    only_its_maker_and_who_has_the_right_say_who_is_in_a_dynamic_group
+    a_user_makes_only_so_many_dynamic_groups_whatever_they_are_called
+    a_slow_device_of_a_member_holds_up_no_other
 }
 
 macro_rules! pairs {

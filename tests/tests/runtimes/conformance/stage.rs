@@ -30,6 +30,7 @@ const FILES: &[&str] = &[
     include_str!("../../../scenarios/blobs.json"),
     include_str!("../../../scenarios/limits.json"),
     include_str!("../../../scenarios/hooks.json"),
+    include_str!("../../../scenarios/groups.json"),
 ];
 
 /// Every scenario, by the name of its test.

@@ -44,6 +44,26 @@ macro_rules! call_client {
                 let settled = $within.settled(&$client, Duration::from_millis(*limit))$($then)*;
                 words::waited(settled, |settled| words::called(settled, words::done))
             }
+            Call::Broadcast(one) => {
+                words::sent($client.broadcast(&group(&one.group), one.info_type, &one.body, one.options()))
+            }
+            Call::Contacts => words::called($client.contacts(Cursor::START)$($then)*, words::members),
+            Call::OnlineContacts => words::called($client.online_contacts(Cursor::START)$($then)*, words::page),
+            Call::Members { group: id } => {
+                words::called($client.group_members(&group(id), Cursor::START)$($then)*, words::members)
+            }
+            Call::MyGroups => words::called($client.my_groups(Cursor::START)$($then)*, words::groups),
+            Call::Quit { group: id } => words::called($client.quit_group(&group(id))$($then)*, words::done),
+            Call::Invite { group: id, user: whom } => {
+                words::called($client.invite(&group(id), &user(whom))$($then)*, words::done)
+            }
+            Call::PullIn { group: id, user: whom } => {
+                words::called($client.pull_in(&group(id), &user(whom))$($then)*, words::done)
+            }
+            Call::Remove { group: id, user: whom } => {
+                words::called($client.remove_member(&group(id), &user(whom))$($then)*, words::done)
+            }
+            Call::Tag { group: id, tag } => words::called($client.tag_group(&group(id), tag)$($then)*, words::done),
             Call::Join { group: id } => words::called($client.join_group(&group(id))$($then)*, |joined| json!(joined.created)),
             Call::LogOff => words::ended($client.log_off()$($then)*),
             Call::Close => {
@@ -74,6 +94,9 @@ macro_rules! call_server {
                 let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
                 let outcome = $server.query(to, info_type, body)$($then)*;
                 words::answered(outcome, |answer| json!({ "reply": words::body(&answer) }))
+            }
+            Call::Broadcast(one) => {
+                words::answered($server.broadcast(&group(&one.group), one.info_type, &one.body), words::done)
             }
             Call::IsOnline { users } => users.iter().map(|name| $server.is_online(&user(name))).collect(),
             Call::Kick { user: name } => words::answered($server.kick_out(&user(name)), words::done),

@@ -120,6 +120,9 @@ impl<A: Adapter> Runtime for A {
         if spec.handles {
             builder = builder.handler(Scripted { inbox, client: WeakClient::default() });
         }
+        if let Some(store) = spec.store() {
+            builder = builder.store(store);
+        }
         if let Some(limit) = spec.handler_limit_ms {
             builder = builder.handler_limit(Duration::from_millis(limit));
         }
@@ -387,6 +390,10 @@ impl Handler for Scripted {
 
     async fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
         self.act(&tag, &context, info_type, &body).await;
+    }
+
+    async fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) {
+        self.act(&format!("broadcast {group}"), &context, info_type, &body).await;
     }
 
     fn blob_offered(&self, _: &Context, offer: &BlobOffer) -> BlobChoice {

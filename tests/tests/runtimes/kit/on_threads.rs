@@ -105,6 +105,9 @@ impl Runtime for Threads {
         if spec.handles {
             builder = builder.handler(Scripted { inbox, client: WeakClient::default() });
         }
+        if let Some(store) = spec.store() {
+            builder = builder.store(store);
+        }
         if let Some(limit) = spec.handler_limit_ms {
             builder = builder.handler_limit(Duration::from_millis(limit));
         }
@@ -350,6 +353,10 @@ impl Handler for Scripted {
 
     fn engine_message(&self, context: Context, info_type: u32, tag: Box<str>, body: Bytes) {
         self.act(&tag, &context, info_type, &body);
+    }
+
+    fn broadcast(&self, context: Context, group: GroupId, info_type: u32, body: Bytes) {
+        self.act(&format!("broadcast {group}"), &context, info_type, &body);
     }
 
     fn blob_offered(&self, _: &Context, offer: &BlobOffer) -> BlobChoice {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
+use esf_driver::store::{MemoryStore, StoreLimits};
 use esf_proto::{
     client::{self, Credential, MessageOptions, Policy, PreQuery, Retry, SendOptions},
     ids::{DeviceKind, GroupId, To, UserId},
@@ -40,6 +41,11 @@ pub(crate) struct ServerSpec {
     intercept_limit_ms: Option<u64>,
     /// Whether its hooks record what they hear. That somebody of the name "panics" connected is too much for them.
     pub(crate) hooks: bool,
+    /// Pairs who are contacts of each other. Those, or groups, give it a store.
+    contacts: Vec<(String, String)>,
+    /// Groups and their members.
+    groups: BTreeMap<String, Vec<String>>,
+    presence_window_ms: Option<u64>,
     max_frame: Option<u32>,
     window: Option<u32>,
     budget: Option<usize>,
@@ -76,6 +82,9 @@ impl Default for ServerSpec {
             intercepts: None,
             intercept_limit_ms: None,
             hooks: false,
+            contacts: Vec::new(),
+            groups: BTreeMap::new(),
+            presence_window_ms: None,
             max_frame: None,
             window: None,
             budget: None,
@@ -134,6 +143,7 @@ pub(crate) struct Account {
 enum Right {
     Kick,
     List,
+    Groups,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -164,6 +174,7 @@ impl ServerSpec {
     /// The settings that the scenario names, put into those of a server.
     pub(crate) fn configure(&self, config: &mut server::Config) {
         set(&mut config.intercept_limit, self.intercept_limit_ms.map(Duration::from_millis));
+        set(&mut config.presence_window, self.presence_window_ms.map(Duration::from_millis));
         set(&mut config.max_frame, self.max_frame);
         set(&mut config.window, self.window);
         set(&mut config.budget, self.budget);
@@ -182,6 +193,24 @@ impl ServerSpec {
         set(&mut config.max_open, self.max_open);
         set(&mut config.max_open_queries, self.max_open_queries);
         set(&mut config.max_open_query_bytes, self.max_open_query_bytes);
+    }
+
+    /// A store of those that it names.
+    pub(crate) fn store(&self) -> Option<MemoryStore> {
+        if self.contacts.is_empty() && self.groups.is_empty() {
+            return None;
+        }
+        let store = MemoryStore::open(StoreLimits::default());
+        for (one, other) in &self.contacts {
+            store.add_contact(&user(one), &user(other));
+        }
+        for (id, members) in &self.groups {
+            store.create_group(&group(id));
+            for member in members {
+                store.add_member(&group(id), &user(member));
+            }
+        }
+        Some(store)
     }
 
     /// Whether somebody may log in, with so many logins judged before.
@@ -224,6 +253,7 @@ impl Account {
             rights.with(match right {
                 Right::Kick => Rights::KICK,
                 Right::List => Rights::LIST,
+                Right::Groups => Rights::GROUPS,
             })
         });
         Verdict::Accept(Accepted { rights, credential_version: self.version, login_number: None })
@@ -404,9 +434,37 @@ pub(crate) enum Call {
         /// When nobody waits for it any more.
         give_up_ms: Option<u64>,
     },
+    /// A message to a group.
+    Broadcast(ToGroup),
+    /// A page of the contacts of a user.
+    Contacts,
+    OnlineContacts,
+    Members {
+        group: String,
+    },
+    MyGroups,
     /// Enters a dynamic group.
     Join {
         group: String,
+    },
+    Quit {
+        group: String,
+    },
+    Invite {
+        group: String,
+        user: String,
+    },
+    PullIn {
+        group: String,
+        user: String,
+    },
+    Remove {
+        group: String,
+        user: String,
+    },
+    Tag {
+        group: String,
+        tag: String,
     },
     LogOff,
     Close,
@@ -478,6 +536,25 @@ pub(crate) struct Tagged {
 }
 
 impl Tagged {
+    pub(crate) fn options(&self) -> MessageOptions {
+        MessageOptions { policy: Policy::Queue, echo: self.echo, tell: self.tell }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ToGroup {
+    pub(crate) group: String,
+    #[serde(default, rename = "type")]
+    pub(crate) info_type: u32,
+    #[serde(default)]
+    pub(crate) body: Body,
+    #[serde(default)]
+    echo: bool,
+    tell: Option<u64>,
+}
+
+impl ToGroup {
     pub(crate) fn options(&self) -> MessageOptions {
         MessageOptions { policy: Policy::Queue, echo: self.echo, tell: self.tell }
     }

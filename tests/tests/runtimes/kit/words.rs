@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use esf_driver::{
     blob::BlobError,
     blocking::Elapsed,
-    client::{CallError, ConnectError, Ended, Event, OnlinePage, SendError},
+    client::{
+        CallError, ConnectError, Ended, Event, GroupChange, GroupPage, Member, MemberPage, OnlinePage, SendError,
+    },
     server::{Lagged, ServerEvent},
 };
 use esf_proto::{
@@ -100,6 +102,32 @@ pub(crate) fn page(page: OnlinePage) -> Value {
     json!({ "users": names, "more": page.next.is_some() })
 }
 
+/// Who is online and who is not.
+pub(crate) fn members(page: MemberPage) -> Value {
+    let more = page.next.is_some();
+    let (online, offline): (Vec<_>, Vec<_>) = page.members.into_iter().partition(|one| one.online);
+    let names = |members: Vec<Member>| -> Vec<String> { members.into_iter().map(|one| one.user).collect() };
+    json!({ "online": names(online), "offline": names(offline), "more": more })
+}
+
+pub(crate) fn groups(page: GroupPage) -> Value {
+    let group = |one: esf_driver::client::MyGroup| json!({ "group": one.group, "dynamic": one.dynamic, "mine": one.mine, "tag": one.tag });
+    page.groups.into_iter().map(group).collect()
+}
+
+fn change(change: &GroupChange) -> Value {
+    let about = match change {
+        GroupChange::Joined(user)
+        | GroupChange::Left(user)
+        | GroupChange::Invited(user)
+        | GroupChange::PulledIn(user)
+        | GroupChange::Removed(user) => user.as_str(),
+        GroupChange::Tagged(tag) => tag,
+        _ => "",
+    };
+    json!({ "change": name(change), "about": about })
+}
+
 pub(crate) fn blob(result: Result<(), BlobError>) -> Value {
     match result {
         Ok(()) => json!("ok"),
@@ -119,7 +147,7 @@ pub(crate) fn not_connected(error: &ConnectError) -> Value {
 }
 
 fn rights(rights: Rights) -> Value {
-    let names = [(Rights::KICK, "kick"), (Rights::LIST, "list")];
+    let names = [(Rights::KICK, "kick"), (Rights::LIST, "list"), (Rights::GROUPS, "groups")];
     names.into_iter().filter(|(right, _)| rights.contains(*right)).map(|(_, name)| name).collect()
 }
 
@@ -134,6 +162,18 @@ pub(crate) fn event(event: Event) -> Value {
         Event::PreReply { result } => json!({ "result": answered(result, |answer| body(&answer)) }),
         Event::GoAway { retry_after } => json!({ "retry_after_ms": ms(retry_after) }),
         Event::Lagged(count) => json!({ "count": count }),
+        Event::ContactConnected { user }
+        | Event::ContactOffline { user }
+        | Event::GroupmateConnected { user }
+        | Event::GroupmateOffline { user } => json!({ "user": user.as_str() }),
+        Event::ContactDeviceConnected { user, device } | Event::ContactDeviceOffline { user, device } => {
+            json!({ "user": user.as_str(), "device": device.0 })
+        }
+        Event::Group { group, event } => {
+            let mut value = change(&event);
+            value["group"] = json!(group.as_str());
+            value
+        }
         _ => json!({}),
     };
     value["event"] = json!(variant);
