@@ -14,7 +14,7 @@ use esf_proto::{
 };
 
 pub use esf_proto::client::{
-    Config, ConfigError, Credential, MessageOptions, Policy, PreQuery, Retry, SendError, SendOptions,
+    CertainOptions, Config, ConfigError, Credential, MessageOptions, Policy, PreQuery, Retry, SendError, SendOptions,
 };
 
 mod blobs;
@@ -36,7 +36,7 @@ pub(crate) use self::builder::Plan;
 use self::core::Shared;
 pub use self::{
     builder::ConnectError,
-    calls::{CallError, Cursor, Device, OnlinePage, OnlineUser},
+    calls::{CallError, Cursor, Delivered, Device, OnlinePage, OnlineUser},
     dial::{Dial, Dialer, Dialing, Handshake},
     endpoint::ClientEndpoint,
     event::{Event, Events, GroupChange},

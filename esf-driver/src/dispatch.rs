@@ -13,6 +13,7 @@ use esf_proto::{
         blob::{BlobEvent, BlobId, BlobRead, TakeBlob},
         inbound::{IncomingQuery, Message, MessageKind, QueryToken},
     },
+    store::StoreId,
 };
 
 use crate::{
@@ -56,6 +57,10 @@ pub(crate) trait Inbox: Send + Sync + 'static {
     fn read_blob(&self, blob: BlobId) -> BlobRead;
     /// Has done with a blob.
     fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>);
+    /// A stored message was handled. A server gets none.
+    fn confirm(&self, id: StoreId) {
+        let _ = id;
+    }
     /// Whether nothing more comes.
     fn is_over(&self) -> bool;
 }
@@ -193,7 +198,11 @@ impl<I: Inbox> Dispatch<I> {
         for _ in 0..BURST {
             let Some(message) = self.next_of(&source) else { break };
             let cost = cost(&message);
-            self.run(self.handle(message)).await;
+            let stored = message.stored.as_ref().map(|stored| stored.id);
+            let returned = self.run(self.handle(message)).await;
+            if let (Some(id), Some(())) = (stored, returned) {
+                self.inbox.confirm(id);
+            }
             let was_full = {
                 let mut state = self.lock();
                 let was_full = state.held >= QUEUE;
@@ -231,17 +240,20 @@ impl<I: Inbox> Dispatch<I> {
 
     async fn handle(&self, message: Message) {
         let handler = &self.handling.handler;
-        let Message { source, id, sent_at, echo_of, .. } = message;
+        let Message { source, id, sent_at, echo_of, stored, .. } = message;
         let group = match &message.kind {
             MessageKind::Broadcast { group } => Some(group.clone()),
             _ => None,
         };
-        let context = Context { source, group, id, sent_at, echo_of };
+        let accepted_at = stored.map(|stored| stored.accepted_at);
+        let context = Context { source, group, id, sent_at, echo_of, accepted_at };
         match message.kind {
             MessageKind::Information => handler.information(context, message.info_type, message.body).await,
             MessageKind::EngineMessage { tag } => {
                 handler.engine_message(context, message.info_type, tag, message.body).await;
             }
+            // It was handled before; the server is to hear so again.
+            MessageKind::Repeated => {}
             MessageKind::Broadcast { group } => {
                 handler.broadcast(context, group, message.info_type, message.body).await;
             }

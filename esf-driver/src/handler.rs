@@ -105,6 +105,8 @@ pub struct Context {
     pub sent_at: Option<UnixMillis>,
     /// To whom an engine message went, if it is the echo of what another device of this user sent.
     pub echo_of: Option<To>,
+    /// When the server stored a message that came while this user was offline, by the server's clock.
+    pub accepted_at: Option<UnixMillis>,
 }
 
 /// A query was not answered. The asker sees `HandlerFailed`.

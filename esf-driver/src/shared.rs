@@ -15,9 +15,9 @@ pub use crate::{
     admission::{Admission, Limits, Network, NetworkError},
     blob::{BlobChoice, BlobError, BlobOffer, BlobOptions, BlobProgress, MAX_BLOB_NAME},
     client::{
-        CallError, ClientStats, CloseInfo, Config, ConfigError, ConnectError, Credential, Cursor, Device, Ended, Event,
-        GroupChange, GroupPage, Joined, Member, MemberPage, MessageOptions, MyGroup, OnlinePage, OnlineUser, Policy,
-        PreQuery, Retry, SendError, SendOptions,
+        CallError, CertainOptions, ClientStats, CloseInfo, Config, ConfigError, ConnectError, Credential, Cursor,
+        Delivered, Device, Ended, Event, GroupChange, GroupPage, Joined, Member, MemberPage, MessageOptions, MyGroup,
+        OnlinePage, OnlineUser, Policy, PreQuery, Retry, SendError, SendOptions,
     },
     handler::{Context, HandlerFailed},
     http::{ForwardedHeader, Origins},

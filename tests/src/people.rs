@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use esf_driver::store::{MemoryStore, Store, StoreAnswer};
 use esf_proto::{
     ids::{GroupId, UserId},
     store::{JobId, Person, StoreFailed, StoreRequest, StoreResponse},
@@ -16,6 +17,10 @@ pub struct People {
     pub silent: bool,
     /// Whether it fails.
     pub fails: bool,
+    /// Requests that it does not answer before this is taken away.
+    pub holds: Option<fn(&StoreRequest) -> bool>,
+    /// Where messages, and all else, are kept instead, if they are.
+    pub keeps: Option<MemoryStore>,
     /// Everything that it was asked.
     pub asked: Vec<StoreRequest>,
     waiting: Vec<(JobId, StoreRequest)>,
@@ -69,11 +74,24 @@ impl People {
             self.asked.push(request.clone());
             self.waiting.push((job, request));
         }
-        if self.silent || self.waiting.is_empty() {
+        if self.silent {
             return None;
         }
-        let (job, request) = self.waiting.remove(0);
-        Some((job, if self.fails { Err(StoreFailed::new("it is to fail")) } else { Ok(self.answer(&request)) }))
+        let next = self.waiting.iter().position(|(_, request)| self.holds.is_none_or(|holds| !holds(request)))?;
+        let (job, request) = self.waiting.remove(next);
+        if self.fails {
+            return Some((job, Err(StoreFailed::new("it is to fail"))));
+        }
+        let Some(store) = &self.keeps else { return Some((job, Ok(self.answer(&request)))) };
+        let (told, answer) = std::sync::mpsc::channel();
+        store.submit(request, StoreAnswer::new(move |answer| told.send(answer).expect("it is waited for")));
+        Some((job, answer.try_recv().expect("it answers at once")))
+    }
+
+    /// How many requests wait for an answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn answer(&self, request: &StoreRequest) -> StoreResponse {

@@ -18,9 +18,10 @@ use bytes::Bytes;
 use esf_driver::{
     endpoint::Endpoint,
     node::{Cell, Conn, Inputs, Node, ServerEvent},
+    store::{MemoryStore, StoreLimits},
 };
 use esf_proto::{
-    client::{Action, Config as ClientConfig, Event, OutgoingBlob, SendOptions, Session, State},
+    client::{Action, CertainOptions, Config as ClientConfig, Event, OutgoingBlob, SendOptions, Session, State},
     close::CloseReason,
     failure::Failure,
     ids::{DeviceKind, GroupId, InstanceId, LinkId, MessageId, To, UserId},
@@ -66,6 +67,8 @@ pub struct Engine {
     pub queries: Vec<IncomingQuery>,
     /// Whether its application takes messages; a handler that never returns does not.
     pub takes: bool,
+    /// Whether its handlers return, so that stored messages are confirmed.
+    pub confirms: bool,
     /// What its application does with a query.
     pub answering: Answering,
     /// Whether it may connect at present.
@@ -151,6 +154,38 @@ impl World {
         world
     }
 
+    /// A server with a store of messages, in which every name is a user's, and what it allows.
+    #[must_use]
+    pub fn with_store(limits: StoreLimits) -> Self {
+        Self::with_store_and(limits, ServerConfig::default())
+    }
+
+    /// The same with other settings.
+    #[must_use]
+    pub fn with_store_and(limits: StoreLimits, config: ServerConfig) -> Self {
+        let mut world = Self::with(ServerConfig { store: true, ..config });
+        let wall = world.wall.clone();
+        let store = MemoryStore::open(limits).with_clock(move || UnixMillis(wall.load(Relaxed)));
+        world.people.keeps = Some(store);
+        world
+    }
+
+    /// Where messages are kept.
+    ///
+    /// # Panics
+    /// If they are not.
+    #[must_use]
+    pub fn store(&self) -> &MemoryStore {
+        self.people.keeps.as_ref().expect("a store of messages")
+    }
+
+    /// A certain send that is stored if its target is offline.
+    pub fn send_stored(&mut self, from: Who, to: &To, text: &str, ttl: Duration) -> MessageId {
+        let (now, body) = (self.now, Bytes::copy_from_slice(text.as_bytes()));
+        let options = CertainOptions { ttl: Some(ttl), store_if_offline: true };
+        self.session(from).send_certainly_with(now, to, 1, body, options).expect("room for a certain send")
+    }
+
     // Clients.
 
     /// A client of this name that takes messages, logged in.
@@ -180,6 +215,7 @@ impl World {
             messages: Vec::new(),
             queries: Vec::new(),
             takes: true,
+            confirms: true,
             answering: Answering::Echo,
             network: true,
             next_pass: None,
@@ -234,6 +270,7 @@ impl World {
     pub fn outcome(&self, who: Who, id: MessageId) -> Option<Outcome> {
         let outcomes = self.engines[who.0].events.iter().filter_map(|event| match event {
             Event::Acked { id: of } if *of == id => Some(Outcome::Acked),
+            Event::Stored { id: of } if *of == id => Some(Outcome::Stored),
             Event::Replied { id: of, body } if *of == id => Some(Outcome::Replied(body.clone())),
             Event::Responded { id: of, status, body, cursor, .. } if *of == id => {
                 Some(Outcome::Responded(*status, body.clone(), cursor.clone()))
@@ -619,6 +656,9 @@ impl World {
         while engine.takes {
             let Some(message) = engine.session.poll_message() else { break };
             moved = true;
+            if let Some(stored) = message.stored.as_ref().filter(|_| engine.confirms) {
+                engine.session.confirm(now, stored.id);
+            }
             engine.messages.push(message);
         }
         moved
@@ -794,6 +834,8 @@ fn meet(cells: &mut Vec<Arc<Cell>>, cell: Option<&Arc<Cell>>) {
 pub enum Outcome {
     /// The receiving engine has it.
     Acked,
+    /// The store has it.
+    Stored,
     /// The answer to a query.
     Replied(Bytes),
     /// The response to a request: status, body, cursor.

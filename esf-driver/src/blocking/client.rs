@@ -19,8 +19,8 @@ use super::{
 use crate::{
     blob::BlobOptions,
     client::{
-        self, CallError, ClientStats, CloseInfo, Config, ConnectError, Cursor, Device, Ended, Event, MessageOptions,
-        OnlinePage, Plan, SendError, SendOptions,
+        self, CallError, CertainOptions, ClientStats, CloseInfo, Config, ConnectError, Cursor, Delivered, Device,
+        Ended, Event, MessageOptions, OnlinePage, Plan, SendError, SendOptions,
     },
     dispatch::Gates,
 };
@@ -208,6 +208,22 @@ impl Client {
         ttl: Duration,
     ) -> Result<(), CallError> {
         run(self.0.send_certainly_within(to, info_type, body, ttl))
+    }
+
+    /// [`send_certainly`](Self::send_certainly) as the options say: with
+    /// [`store_if_offline`](CertainOptions::store_if_offline) the server keeps the message for a user who is offline, and
+    /// delivers it at the next login. Then this returns [`Delivered::Stored`] once it is durable.
+    ///
+    /// # Errors
+    /// As there. Of one that was to be stored: `QuotaFull`, `NoSuchUser`, or `Offline` if the server stores nothing.
+    pub fn send_certainly_with(
+        &self,
+        to: To,
+        info_type: u32,
+        body: impl Into<Bytes>,
+        options: CertainOptions,
+    ) -> Result<Delivered, CallError> {
+        run(self.0.send_certainly_with(to, info_type, body, options))
     }
 
     /// Asks the server's application or one device of a user, and waits for the answer of its handler.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use esf_proto::{
-    client::Session,
+    client::{CertainOptions, Session},
     failure::{Failure, Status},
     ids::{DeviceKind, MessageId, To, UserId},
     time::Instant,
@@ -36,6 +36,15 @@ impl CallError {
             Self::Refused(_) => None,
         }
     }
+}
+
+/// Where a certain message is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivered {
+    /// At the receiving engine.
+    Acked,
+    /// In the server's store, until the receiver logs in.
+    Stored,
 }
 
 /// A user who is online.
@@ -87,6 +96,7 @@ impl OnlinePage {
 #[derive(Debug)]
 pub(super) enum Outcome {
     Acked,
+    Stored,
     Replied(Bytes),
     Responded { status: Status, cursor: Bytes, body: Bytes, round_trip: Duration },
     Failed(Failure),
@@ -198,11 +208,30 @@ impl Client {
         self.request(|session, now| session.kick_out(now, user)).await.map(drop)
     }
 
-    async fn certainly(&self, to: To, info_type: u32, body: Bytes, ttl: Option<Duration>) -> Result<(), CallError> {
-        match self.outcome(|session, now| session.send_certainly(now, &to, info_type, body, ttl)).await? {
-            Outcome::Acked => Ok(()),
+    /// [`send_certainly`](Self::send_certainly) as the options say: with
+    /// [`store_if_offline`](CertainOptions::store_if_offline) the server keeps the message for a user who is offline, and
+    /// delivers it at the next login. Then this returns [`Delivered::Stored`] once it is durable.
+    ///
+    /// # Errors
+    /// As there. Of one that was to be stored: `QuotaFull`, `NoSuchUser`, or `Offline` if the server stores nothing.
+    pub async fn send_certainly_with(
+        &self,
+        to: To,
+        info_type: u32,
+        body: impl Into<Bytes>,
+        options: CertainOptions,
+    ) -> Result<Delivered, CallError> {
+        let body = body.into();
+        match self.outcome(|session, now| session.send_certainly_with(now, &to, info_type, body, options)).await? {
+            Outcome::Acked => Ok(Delivered::Acked),
+            Outcome::Stored => Ok(Delivered::Stored),
             other => Err(other.failure()),
         }
+    }
+
+    async fn certainly(&self, to: To, info_type: u32, body: Bytes, ttl: Option<Duration>) -> Result<(), CallError> {
+        let options = CertainOptions { ttl, ..CertainOptions::default() };
+        self.send_certainly_with(to, info_type, body, options).await.map(drop)
     }
 
     async fn ask(&self, to: To, info_type: u32, body: Bytes, ttl: Option<Duration>) -> Result<Bytes, CallError> {
@@ -241,7 +270,7 @@ impl Outcome {
         CallError::Failed(match self {
             Self::Failed(failure) => failure,
             // The session matches answers by kind; another kind would be its fault.
-            Self::Acked | Self::Replied(_) | Self::Responded { .. } => Failure::Internal,
+            Self::Acked | Self::Stored | Self::Replied(_) | Self::Responded { .. } => Failure::Internal,
         })
     }
 }

@@ -14,6 +14,7 @@ use esf_proto::{
         frames::FrameBytes,
         inbound::{IncomingQuery, Message, QueryToken},
     },
+    store::StoreId,
     time::Instant,
 };
 
@@ -321,6 +322,7 @@ impl Core {
     fn route(&mut self, now: Instant, event: Out) -> Option<Event> {
         match event {
             Out::Acked { id } => self.tell(id, Outcome::Acked),
+            Out::Stored { id } => self.tell(id, Outcome::Stored),
             Out::Replied { id, body } => self.tell(id, Outcome::Replied(body)),
             Out::Responded { id, status, cursor, body, round_trip } => {
                 self.tell(id, Outcome::Responded { status, cursor, body, round_trip });
@@ -426,6 +428,10 @@ impl Inbox for Post {
 
     fn finish_blob(&self, blob: BlobId, outcome: Result<(), Failure>) {
         self.0.command(|session, now| session.finish_blob(now, blob, outcome));
+    }
+
+    fn confirm(&self, id: StoreId) {
+        self.0.command(|session, now| session.confirm(now, id));
     }
 
     fn is_over(&self) -> bool {

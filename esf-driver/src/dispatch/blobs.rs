@@ -209,7 +209,8 @@ impl<I: Inbox> Inlet for Dispatch<I> {
 
 fn parts(incoming: IncomingBlob) -> (BlobId, Context, BlobOffer) {
     let IncomingBlob { blob, source, group, info_type, name, total, sent_at } = incoming;
-    (blob, Context { source, group, id: None, sent_at, echo_of: None }, BlobOffer { info_type, name, total })
+    let context = Context { source, group, id: None, sent_at, echo_of: None, accepted_at: None };
+    (blob, context, BlobOffer { info_type, name, total })
 }
 
 /// Gives the place of a blob back.

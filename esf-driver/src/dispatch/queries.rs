@@ -106,7 +106,8 @@ impl<I: Inbox> Dispatch<I> {
     /// Asks the handler; the place comes back if it was ready at once.
     fn ask(self: &Arc<Self>, query: IncomingQuery, place: Place, time: Option<&mut Time>) -> Option<Place> {
         let IncomingQuery { token, source, info_type, body, sent_at } = query;
-        let context = Context { source: source.clone(), group: None, id: None, sent_at, echo_of: None };
+        let context =
+            Context { source: source.clone(), group: None, id: None, sent_at, echo_of: None, accepted_at: None };
         let mut handler = self.handling.handler.clone().query(context, info_type, body);
         if let Some(time) = time.filter(|time| time.now < time.until && self.handling.in_place.may()) {
             let mut cx = TaskContext::from_waker(Waker::noop());

@@ -183,7 +183,16 @@ fn source(user: &str) -> Source {
 
 fn message(user: &str, info_type: u32, body: Vec<u8>) -> Message {
     let kind = MessageKind::Information;
-    Message { source: source(user), kind, info_type, body: body.into(), id: None, sent_at: None, echo_of: None }
+    Message {
+        source: source(user),
+        kind,
+        info_type,
+        body: body.into(),
+        id: None,
+        sent_at: None,
+        echo_of: None,
+        stored: None,
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::task::Waker;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::{Ended, Party, Reach, Way, Whose},
+    hub::{Ended, Mail, Party, Reach, Way, Whose},
     ids::{Engine, SessionId},
     login::Rights,
     server::{Generation, HubChange, HubEvent, Outbox, Repeat, Session, SessionState, Ticket, Verdict},
@@ -74,6 +74,11 @@ impl Cell {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Which session it is.
+    pub(super) fn session_id(&self) -> SessionId {
+        self.id
     }
 
     /// What the login may do.
@@ -436,6 +441,10 @@ impl Reach<Arc<Cell>> for Outboxes<'_> {
             Whose::Session(cell) => cell.visit(visit),
             Whose::Server => self.0.desk.visit(visit),
         }
+    }
+
+    fn mail<R>(&self, visit: impl FnOnce(&mut Mail<Arc<Cell>>) -> R) -> Option<R> {
+        self.0.with_mail_locked(visit)
     }
 }
 

@@ -230,6 +230,10 @@ impl Conn {
                         node.tell(ServerEvent::PushedOut { engine, by });
                         old.with(&node, now, |session, outbox| session.end(now, CloseReason::PushedOut, outbox));
                     }
+                    if claim.takes_messages {
+                        // After those whose place it takes: what they had and did not hand out comes before all else.
+                        node.open_tail(now, &handle);
+                    }
                     node.counters.logins.add(1);
                     node.counters.resumes_refused.add(claim.resume.is_some().into());
                     let takes_messages = claim.takes_messages;

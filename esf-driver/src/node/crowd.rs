@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use esf_proto::{
     failure::Failure,
-    hub::{Fanout, Fanouts, Hub, Missed, Reply},
+    hub::{Fanout, Fanouts, Hub, Mail, Missed, Reply},
     ids::{GroupId, UserId},
     session::budget::Budget,
     store::{JobId, StoreFailed, StoreRequest, StoreResponse},
@@ -49,12 +49,18 @@ impl Node {
         if !self.config.store {
             return None;
         }
-        self.hub_mut(Hub::poll_request)
+        // The directory is changed only if it asks something: most that is asked is about messages.
+        let asks = self.hub().has_request();
+        asks.then(|| self.hub_mut(Hub::poll_request)).flatten().or_else(|| self.poll_mail_request())
     }
 
     /// The answer of the store to a request.
     pub fn handle_response(&self, now: Instant, job: JobId, answer: Result<StoreResponse, StoreFailed>) {
-        self.hub_mut(|hub| hub.handle_response(now, job, answer));
+        if Mail::<Arc<Cell>>::owns(job) {
+            self.handle_mail_response(now, job, answer);
+        } else {
+            self.hub_mut(|hub| hub.handle_response(now, job, answer));
+        }
     }
 
     /// Wakes `waker` when there is a request for the store.

@@ -9,6 +9,7 @@ mod conn;
 mod crowd;
 mod desk;
 mod judging;
+mod mail;
 mod revoked;
 
 use std::{
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::Hub,
+    hub::{Hub, Mail},
     ids::{Engine, GroupId, InstanceId, LinkId, Source, To, UserId},
     login::Rights,
     server::{Config, Counters, HubChange, LoginClaim},
@@ -160,6 +161,7 @@ pub struct Node {
     hub: RwLock<Hub<Arc<Cell>>>,
     desk: OwnEnd,
     crowd: Crowd,
+    mail: Option<Mutex<Mail<Arc<Cell>>>>,
     instance: InstanceId,
     secrets: Mutex<Box<dyn FnMut() -> [u8; 16] + Send>>,
     wall: Box<dyn Fn() -> UnixMillis + Send + Sync>,
@@ -182,6 +184,8 @@ impl Node {
     pub fn new(mut config: Config, inputs: Inputs) -> Arc<Self> {
         // A client takes no server to mean less, and one that held it to less would close its link again and again.
         config.max_frame = config.max_frame.max(LEAST_FRAME);
+        // The mail is driven here.
+        config.keeps_messages = config.store;
         let config = Arc::new(config);
         let counters = Arc::new(Counters::default());
         let global = Arc::new(Budget::new(config.global_budget));
@@ -191,6 +195,7 @@ impl Node {
         Arc::new(Self {
             desk: OwnEnd::new(&config, &counters, &global, inputs.instance, stream_keys),
             crowd: Crowd::new(&global),
+            mail: config.keeps_messages.then(|| Mutex::new(Mail::new(&config, &counters, &global))),
             global,
             hub: RwLock::new(hub),
             config,
@@ -326,7 +331,8 @@ impl Node {
             return Some(Instant::ZERO);
         }
         let hub = self.hub().poll_timeout();
-        hub.into_iter().chain(self.desk.poll_timeout()).chain(self.judging.poll_timeout()).min()
+        let others = [self.desk.poll_timeout(), self.judging.poll_timeout(), self.mail_timeout()];
+        hub.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Ends the sessions whose resume window is over, and what the server's application asked too long ago; tells who
@@ -339,12 +345,17 @@ impl Node {
             cell.with(self, now, |session, outbox| session.handle_timeout(now, outbox));
         }
         while self.hub().poll_timeout().is_some_and(|at| at <= now) && self.hub_mut(|hub| hub.handle_timeout(now)) {}
+        self.mail_timed_out(now);
         self.fan_out(now);
     }
 
     /// Wakes `waker` when [`Node::poll_timeout`] has become earlier.
     pub fn register(&self, waker: &Waker) {
         self.housekeeper.register(waker);
+    }
+
+    fn wake_housekeeper(&self) {
+        self.housekeeper.wake();
     }
 
     // Shutdown.
@@ -415,8 +426,9 @@ impl Node {
                 self.hub_mut(|hub| hub.set_window(&cell.party(cell, Rights::NONE), turn, until));
                 self.housekeeper.wake();
             }
-            HubChange::Ended { reason, dedupe, attempt } => {
+            HubChange::Ended { reason, dedupe, attempt, unsent } => {
                 self.hub_mut(|hub| hub.remove(now, &cell.party(cell, Rights::NONE), reason, attempt, dedupe));
+                self.close_tail(now, cell, &unsent);
                 self.housekeeper.wake();
                 self.tell(ServerEvent::Disconnected { engine: cell.engine().clone(), reason });
             }

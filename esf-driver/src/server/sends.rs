@@ -32,7 +32,7 @@ type Outcome = Result<Bytes, Failure>;
 impl Calls {
     pub(super) fn complete(&self, event: DeskEvent) {
         let (id, outcome) = match event {
-            DeskEvent::Acked { id } => (id, Ok(Bytes::new())),
+            DeskEvent::Acked { id } | DeskEvent::Stored { id } => (id, Ok(Bytes::new())),
             DeskEvent::Replied { id, body } => (id, Ok(body)),
             DeskEvent::Failed { id, failure } => (id, Err(failure)),
         };

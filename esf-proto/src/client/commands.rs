@@ -44,6 +44,18 @@ pub struct MessageOptions {
     pub tell: Option<u64>,
 }
 
+/// How a certain send is sent.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct CertainOptions {
+    /// Its time to live; the session's `certain_timeout` if it is not named.
+    pub ttl: Option<Duration>,
+    /// Whether the server stores it if the target is offline. It is then delivered at the target's next login.
+    pub store_if_offline: bool,
+}
+
+/// What a stored message may need beside its own bytes.
+const STORED_ROOM: usize = 512;
+
 /// Why a command was not taken. Gives the body back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -165,8 +177,24 @@ impl Session {
         body: Bytes,
         ttl: Option<Duration>,
     ) -> Result<MessageId, SendError> {
-        let ttl = ttl.unwrap_or(self.config.certain_timeout);
-        let asked = Asked::Certain { info_type, body: &body };
+        self.send_certainly_with(now, to, info_type, body, CertainOptions { ttl, ..CertainOptions::default() })
+    }
+
+    /// The same as the options say. One that is stored if its target is offline may end with [`Event::Stored`] too, has 512
+    /// bytes less room in a frame, and goes to users and devices only.
+    ///
+    /// # Errors
+    /// It is not taken, and the error has the body.
+    pub fn send_certainly_with(
+        &mut self,
+        now: Instant,
+        to: &To,
+        info_type: u32,
+        body: Bytes,
+        options: CertainOptions,
+    ) -> Result<MessageId, SendError> {
+        let ttl = options.ttl.unwrap_or(self.config.certain_timeout);
+        let asked = Asked::Certain { info_type, body: &body, store: options.store_if_offline };
         self.ask(now, to, ttl, &asked).map_err(|refused| refused.with(body, self))
     }
 
@@ -305,19 +333,21 @@ impl Session {
         let id = self.pending.next_id();
         let envelope = Envelope::new(address_of(to), Address::of_engine(&self.me), id.0);
         let frame = match *asked {
-            Asked::Certain { info_type, body } => Frame::Certain { envelope, ttl_ms, info_type, body },
+            Asked::Certain { info_type, body, .. } => Frame::Certain { envelope, ttl_ms, info_type, body },
             Asked::Query { info_type, body } => Frame::Query { envelope, ttl_ms, info_type, body },
             Asked::Request { method, cursor, body } => Frame::Request { envelope, ttl_ms, method, cursor, body },
         };
         let (kind, len) = (frame.kind(), frame.encoded_len());
-        self.may_take(len)?;
+        let store = matches!(asked, Asked::Certain { store: true, .. });
+        self.may_take(if store { len.saturating_add(STORED_ROOM) } else { len })?;
         // Outcomes that nobody took count as open, so that nobody can pile them up.
         let room = self.pending.len() + self.events.len() < EVENTS && self.pending.admits(kind, len);
         if !room || !self.budget.charge(len) {
             self.stats.busy += 1;
             return Err(Refused::Busy);
         }
-        let Ok(frame) = self.arena.encode(&frame, Header::default()) else {
+        let flags = if store { Flags::STORE } else { Flags::NONE };
+        let Ok(frame) = self.arena.encode(&frame, Header::flags(flags)) else {
             self.budget.release(len);
             return Err(Refused::TooLarge);
         };
@@ -335,7 +365,7 @@ impl Session {
 
 /// What is asked, without the envelope.
 enum Asked<'a> {
-    Certain { info_type: u32, body: &'a [u8] },
+    Certain { info_type: u32, body: &'a [u8], store: bool },
     Query { info_type: u32, body: &'a [u8] },
     Request { method: u16, cursor: &'a [u8], body: &'a [u8] },
 }

@@ -54,6 +54,11 @@ pub enum Event {
         /// Which.
         id: MessageId,
     },
+    /// The certain send with this id is in the server's store: its receiver is not online, and gets it later.
+    Stored {
+        /// Which.
+        id: MessageId,
+    },
     /// The query with this id has its answer.
     Replied {
         /// Which.

@@ -24,7 +24,7 @@ const ANSWER_ROOM: usize = 256 * 1024;
 
 /// What becomes of a routed frame's bytes in the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     /// The application has yet to take them.
     Held,
     /// They are done with.
@@ -32,8 +32,9 @@ enum Fate {
 }
 
 /// An answer, without the envelope.
-enum Answer<'a> {
+pub(super) enum Answer<'a> {
     Ack,
+    Confirm,
     Failure { about: Kind, code: Failure },
     Reply(&'a [u8]),
     Response(Status),
@@ -185,9 +186,14 @@ impl Session {
                 };
                 self.hold(frame, source, MessageKind::Broadcast { group }, info_type, body, None)
             }
-            Frame::Presence { .. } | Frame::GroupEvent { .. } if !matches!(source, Source::Server(_)) => {
+            Frame::Presence { .. } | Frame::GroupEvent { .. } | Frame::Stored { .. }
+                if !matches!(source, Source::Server(_)) =>
+            {
                 self.stats.malformed += 1;
                 Fate::Done
+            }
+            Frame::Stored { ref envelope, accepted_at_ms, tries, frame: inner } => {
+                self.on_stored(frame, envelope, accepted_at_ms, tries, inner)
             }
             Frame::Presence { events, .. } => {
                 self.on_presence(&events);
@@ -247,7 +253,7 @@ impl Session {
         echoed || of_group || self.is_my_address(&envelope.to)
     }
 
-    fn is_my_address(&self, to: &Address<'_>) -> bool {
+    pub(super) fn is_my_address(&self, to: &Address<'_>) -> bool {
         let me = &self.me;
         match *to {
             Address::User { user } => user == me.user.as_str(),
@@ -277,7 +283,7 @@ impl Session {
         }
     }
 
-    fn source_of(&mut self, envelope: &Envelope<'_>) -> Option<Source> {
+    pub(super) fn source_of(&mut self, envelope: &Envelope<'_>) -> Option<Source> {
         match envelope.from {
             Address::Server { instance } => Some(Source::Server(InstanceId(instance))),
             Address::Engine { user, device, instance } => {
@@ -300,7 +306,8 @@ impl Session {
     ) -> Fate {
         let body = self.arena.keep(frame, body);
         let sent_at = frame.sender_time().map(UnixMillis);
-        let message = Message { source, kind, info_type, body, id, sent_at, echo_of: self.echo_of(frame) };
+        let message =
+            Message { source, kind, info_type, body, id, sent_at, echo_of: self.echo_of(frame), stored: None };
         if !self.inbox.push(message, frame.len(), frame.is_volatile()) {
             self.stats.volatile_dropped_in += 1;
         }
@@ -365,6 +372,10 @@ impl Session {
                 .close_operation(&envelope, Kind::Certain, false)
                 .map(|(id, _)| Event::Acked { id })
                 .or_else(|| self.on_blob_answer(&envelope, Ok(()))),
+            Frame::Confirm { envelope } => return self.on_confirmed(&envelope),
+            Frame::Accepted { envelope } if matches!(envelope.from, Address::Server { .. }) => {
+                self.close_operation(&envelope, Kind::Certain, true).map(|(id, _)| Event::Stored { id })
+            }
             Frame::Reply { envelope, body } => self
                 .close_operation(&envelope, Kind::Query, false)
                 .map(|(id, _)| Event::Replied { id, body: self.arena.keep(frame, body) }),
@@ -438,7 +449,7 @@ impl Session {
 
     /// Queues an answer. A reply takes its room from the budget, and becomes a failure if it has none; the others are
     /// small and have room of their own beyond it.
-    fn answer(&mut self, to: &Source, id: u64, answer: &Answer<'_>) {
+    pub(super) fn answer(&mut self, to: &Source, id: u64, answer: &Answer<'_>) {
         let to_address = match to {
             Source::Server(instance) => Address::Server { instance: instance.0 },
             Source::Engine(engine) => Address::of_engine(engine),
@@ -446,6 +457,7 @@ impl Session {
         let envelope = Envelope::new(to_address, Address::of_engine(&self.me), id);
         let frame = match *answer {
             Answer::Ack => Frame::Ack { envelope },
+            Answer::Confirm => Frame::Confirm { envelope },
             Answer::Failure { about, code } => Frame::Failure { envelope, about: about as u8, code },
             Answer::Reply(body) => Frame::Reply { envelope, body },
             Answer::Response(status) => Frame::Response { envelope, status, cursor: &[], body: &[] },

@@ -10,7 +10,7 @@
 //! 3. then [`poll_timeout`](Session::poll_timeout), and [`handle_timeout`](Session::handle_timeout) when it is time.
 //!
 //! All of that after every call that takes `&mut self`. Every operation that returned an id ends in exactly one of
-//! `Acked`, `Replied`, `Responded` and `Failed`. [`Event::Closed`] is the last event; all that can still be pulled after
+//! `Acked`, `Stored`, `Replied`, `Responded` and `Failed`. [`Event::Closed`] is the last event; all that can still be pulled after
 //! it is the last frame of the last link, and the action that closes that link.
 
 use alloc::collections::VecDeque;
@@ -30,12 +30,13 @@ mod link;
 mod login;
 mod outbound;
 mod stats;
+mod stored;
 #[cfg(test)]
 mod tests;
 pub mod transitions;
 mod watch;
 
-pub use commands::{MessageOptions, Policy, SendError, SendOptions};
+pub use commands::{CertainOptions, MessageOptions, Policy, SendError, SendOptions};
 pub use config::{Config, ConfigError, Credential, MAX_TTL, PreQuery, Retry, Seed};
 pub use events::{Action, Event, GroupChange, Transmit};
 pub use login::{Limits, Server};
@@ -44,13 +45,14 @@ pub use transitions::State;
 
 pub use crate::session::{
     blob::{BlobEvent, BlobId, BlobNeed, BlobRead, IncomingBlob, OutgoingBlob, TakeBlob},
-    inbound::{IncomingQuery, Message, MessageKind, QueryToken},
+    inbound::{IncomingQuery, Message, MessageKind, QueryToken, Stored},
     timers::TimerKind,
     transport::Transport,
 };
 
 use self::{
-    backoff::Backoff, inbound::LastHeard, inbox::Inbox, incoming::Incoming, link::Link, login::Held, transitions::On,
+    backoff::Backoff, inbound::LastHeard, inbox::Inbox, incoming::Incoming, link::Link, login::Held, stored::StoredIn,
+    transitions::On,
 };
 use crate::{
     close::CloseReason,
@@ -101,6 +103,7 @@ pub struct Session {
     budget: Budget,
     pending: Pending,
     senders: Senders,
+    stored: StoredIn,
     inbox: Inbox,
     incoming: Incoming,
     sending: Sending,
@@ -144,6 +147,7 @@ impl Session {
             budget: Budget::new(budget),
             pending: Pending::new(budget),
             senders: Senders::default(),
+            stored: StoredIn::default(),
             inbox: Inbox::new(config.queue),
             incoming: Incoming::default(),
             sending: Sending::default(),

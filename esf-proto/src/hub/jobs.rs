@@ -14,8 +14,8 @@ const OPEN: usize = 65_536;
 
 /// The open requests. They end in the order in which they were asked, if the store does not answer.
 #[derive(Debug)]
-pub(super) struct Jobs<H> {
-    open: BTreeMap<JobId, (Instant, Purpose<H>)>,
+pub(super) struct Jobs<P> {
+    open: BTreeMap<JobId, (Instant, P)>,
     requests: VecDeque<(JobId, StoreRequest)>,
     last: u64,
 }
@@ -29,16 +29,20 @@ pub(super) enum Purpose<H> {
     List(Asker<H>, Listing),
 }
 
-impl<H> Default for Jobs<H> {
-    fn default() -> Self {
-        Self { open: BTreeMap::new(), requests: VecDeque::new(), last: 0 }
+impl<P> Jobs<P> {
+    /// None yet. Their numbers are above `last`.
+    pub(super) const fn above(last: u64) -> Self {
+        Self { open: BTreeMap::new(), requests: VecDeque::new(), last }
     }
-}
 
-impl<H> Jobs<H> {
+    /// Whether [`Jobs::ask`] would ask.
+    pub(super) fn has_room(&self) -> bool {
+        self.open.len() < OPEN
+    }
+
     /// Asks; `None` if too much is open.
-    pub(super) fn ask(&mut self, until: Instant, purpose: Purpose<H>, request: StoreRequest) -> Option<JobId> {
-        if self.open.len() >= OPEN {
+    pub(super) fn ask(&mut self, until: Instant, purpose: P, request: StoreRequest) -> Option<JobId> {
+        if !self.has_room() {
             return None;
         }
         self.last += 1;
@@ -64,12 +68,12 @@ impl<H> Jobs<H> {
     }
 
     /// What an answer is for, if anybody waits for it.
-    pub(super) fn take(&mut self, id: JobId) -> Option<Purpose<H>> {
+    pub(super) fn take(&mut self, id: JobId) -> Option<P> {
         self.open.remove(&id).map(|(_, purpose)| purpose)
     }
 
     /// A request whose time is over.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(JobId, Purpose<H>)> {
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(JobId, P)> {
         let first = self.open.first_entry().filter(|entry| entry.get().0 <= now)?;
         let (id, (_, purpose)) = first.remove_entry();
         // One that nobody fetched must not wait for ever.

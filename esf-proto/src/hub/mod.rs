@@ -7,7 +7,9 @@ mod fanout;
 mod group_requests;
 mod groups;
 mod jobs;
+mod keep;
 mod login;
+mod mail;
 mod memory;
 mod people;
 mod relay;
@@ -29,8 +31,9 @@ use siphasher::sip::SipHasher13;
 
 pub use fanout::{Fanout, Fanouts, Missed, Progress};
 use groups::Groups;
-use jobs::Jobs;
+use jobs::{Jobs, Purpose};
 pub use login::{Entry, Place, Stage};
+pub use mail::{Mail, Receiver, Told};
 use memory::{Left, Memory};
 pub use people::Reply;
 use people::Social;
@@ -50,6 +53,13 @@ use crate::{
 pub trait Reach<H> {
     /// Runs `visit` on somebody's outbox, and wakes whoever empties it if [`Outbox::take_wake`] says so.
     fn visit<R>(&self, whose: Whose<'_, H>, visit: impl FnOnce(&mut Outbox) -> R) -> R;
+
+    /// Runs `visit` on the mail, and wakes whoever carries its requests out if it has some; `None` if nothing is stored
+    /// here. Not called from within a visit of an outbox, nor the other way round.
+    fn mail<R>(&self, visit: impl FnOnce(&mut Mail<H>) -> R) -> Option<R> {
+        let _ = visit;
+        None
+    }
 }
 
 /// Everything on one thread: sessions have their outboxes in such cells, and this one is the server's own.
@@ -122,7 +132,7 @@ pub struct Hub<H> {
     online: BTreeSet<UserId>,
     memory: Memory,
     groups: Groups<H>,
-    jobs: Jobs<H>,
+    jobs: Jobs<Purpose<H>>,
     /// Whose presence is to be looked at when.
     due: BTreeSet<(Instant, UserId)>,
     fanouts: VecDeque<Fanout>,
@@ -178,7 +188,7 @@ impl<H: Clone> Hub<H> {
             online: BTreeSet::new(),
             memory: Memory::default(),
             groups: Groups::new(SipKeys(keys.0, keys.1)),
-            jobs: Jobs::default(),
+            jobs: Jobs::above(0),
             due: BTreeSet::new(),
             fanouts: VecDeque::new(),
             replies: VecDeque::new(),

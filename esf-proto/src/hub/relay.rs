@@ -74,6 +74,19 @@ impl<H: Clone> Hub<H> {
                 Err(failure) => failed(frame, failure),
             },
             HubCommand::Judge { ticket, frame } => Some(HubEvent::Judge { ticket, frame }),
+            HubCommand::LookUp { ticket, frame } => self.look_up(now, party, ticket, &frame, reach),
+            HubCommand::Withdraw => {
+                self.withdraw(now, party, reach);
+                None
+            }
+            HubCommand::TailDrained => {
+                reach.mail(|mail| mail.tail_drained(now, &party.engine.user, party.session));
+                None
+            }
+            HubCommand::Confirm(id) => {
+                reach.mail(|mail| mail.confirm(now, &party.engine.user, party.session, id));
+                None
+            }
             HubCommand::Echo(frame) => {
                 self.echo(now, &party.sender(), &frame, reach);
                 None
@@ -258,6 +271,10 @@ impl<H: Clone> Hub<H> {
         if ttl_ms == 0 {
             return refused(Failure::TimedOut);
         }
+        let storable = self.is_storable(passing);
+        if storable && self.is_too_large_to_keep(frame) {
+            return refused(Failure::TooLarge);
+        }
         let targets = match self.targets(&to) {
             Targets::Many(mut logins) if kind != Kind::Certain && !broken!(QueryToAll) => {
                 // A question goes to one device: the one that logged on last.
@@ -276,10 +293,17 @@ impl<H: Clone> Hub<H> {
         // The entry is there before any copy is, since the answer may come from another thread at once.
         let give = |login: &Login<H>| {
             let source = sender.session;
-            let taken = reach
-                .visit(Whose::Session(&login.handle), |outbox| outbox.offer(now, frame, kind, source, Some(deadline)));
+            let (taken, watch) = reach.visit(Whose::Session(&login.handle), |outbox| {
+                let taken = outbox.offer(now, frame, kind, source, Some(deadline));
+                (taken, if storable { outbox.take_watch() } else { None })
+            });
+            if let Some(at) = watch {
+                reach.mail(|mail| mail.watch(at, login.session, login.handle.clone()));
+            }
             match taken {
                 Ok(()) => self.counters.relayed.add(1),
+                // Its session is about to go.
+                Err(Failure::Offline) if storable => self.keep_copy(now, frame, login.origin, false, reach),
                 Err(failure) => {
                     reach.visit(sender.outbox, |outbox| {
                         outbox.copy_failed(id, login.origin, failure, false);
@@ -288,6 +312,11 @@ impl<H: Clone> Hub<H> {
             }
         };
         match targets {
+            Targets::None if storable => {
+                if let Err(failure) = self.keep(now, sender, passing, deadline, reach) {
+                    return refused(failure);
+                }
+            }
             Targets::None => return refused(Failure::Offline),
             Targets::One(login) => match entry(Copies::One(login.origin)) {
                 Ok(()) => give(login),

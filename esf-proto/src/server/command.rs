@@ -13,6 +13,7 @@ use crate::{
     login::Rights,
     session::dedupe::Dedupe,
     session::inbound::IncomingQuery,
+    store::StoreId,
     time::Instant,
     wire::{Method, RawFrame, Route},
 };
@@ -82,6 +83,19 @@ pub enum HubCommand {
         /// The frame, whole and from its client.
         frame: RawFrame,
     },
+    /// Whether the store has a message that this session's client sends again, and that the session waits with.
+    LookUp {
+        /// What the session is to be told with.
+        ticket: Ticket,
+        /// The message.
+        frame: RawFrame,
+    },
+    /// What was taken back from this session's outbox is to be stored.
+    Withdraw,
+    /// The messages of the store that this session's outbox had went out.
+    TailDrained,
+    /// This session's client has handled a message of the store.
+    Confirm(StoreId),
     /// A message of this session's client to a group, or a blob that it offers to one.
     Broadcast(RawFrame),
     /// A query or request of this session's client to the server.
@@ -142,6 +156,8 @@ pub enum HubChange {
         dedupe: Dedupe,
         /// The highest attempt seen.
         attempt: u32,
+        /// Messages of the store that it had and never handed out.
+        unsent: Vec<StoreId>,
     },
     /// Kick a user out, and answer request `id`.
     Kick {
@@ -190,6 +206,15 @@ pub enum HubEvent {
         ticket: Ticket,
         /// The frame, whole and from its client.
         frame: RawFrame,
+    },
+    /// Whether the store has a message that the session waits with.
+    LookedUp {
+        /// What the session waits with.
+        ticket: Ticket,
+        /// The number of the message.
+        id: u64,
+        /// Whether it is there; `None` if the store failed.
+        found: Option<bool>,
     },
     /// A broadcast is to be carried on, slice by slice.
     Broadcast(Box<Fanout>),

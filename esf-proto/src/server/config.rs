@@ -61,6 +61,9 @@ pub struct Config {
     pub max_open_query_bytes: usize,
     /// Whether there is a store to ask about people: without one nobody has contacts, and no groups but dynamic ones.
     pub store: bool,
+    /// Whether the store keeps messages for who is not online. Whoever drives the hub then drives its
+    /// [`Mail`](crate::hub::Mail) too. No.
+    pub keeps_messages: bool,
     /// How long a store has to answer. 15 s.
     pub store_timeout: Duration,
     /// How long a change of presence waits to be told, so that a flap is silent. 1 s.
@@ -108,6 +111,7 @@ impl Default for Config {
             max_open_queries: 256,
             max_open_query_bytes: 256 << 10,
             store: false,
+            keeps_messages: false,
             store_timeout: Duration::from_secs(15),
             presence_window: Duration::from_secs(1),
             max_contacts: 10_000,

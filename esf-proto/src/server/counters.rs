@@ -121,6 +121,12 @@ counters! {
     store_failed,
     /// Answers of the store to nothing that is open.
     store_unasked,
+    /// Messages that the store keeps for who is not online.
+    messages_stored,
+    /// Messages that the store was to keep and did not.
+    messages_not_stored,
+    /// Confirms of stored messages that came faster than the store takes them.
+    confirms_dropped,
     /// Timers that fired late and restarted their wait.
     timers_late,
 }

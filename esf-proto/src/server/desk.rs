@@ -37,6 +37,11 @@ pub enum DeskEvent {
         /// Which.
         id: MessageId,
     },
+    /// The store has it, for a receiver that is not online.
+    Stored {
+        /// Which.
+        id: MessageId,
+    },
     /// The answer to a query.
     Replied {
         /// Which.
@@ -214,6 +219,7 @@ impl Desk {
             }
             match frame.decode() {
                 Ok(Frame::Ack { envelope }) => return Some(DeskEvent::Acked { id: MessageId(envelope.id) }),
+                Ok(Frame::Accepted { envelope }) => return Some(DeskEvent::Stored { id: MessageId(envelope.id) }),
                 Ok(Frame::Reply { envelope, body }) => {
                     return Some(DeskEvent::Replied { id: MessageId(envelope.id), body: frame.share(body) });
                 }

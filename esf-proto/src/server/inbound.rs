@@ -11,8 +11,9 @@ use crate::{
         inbound::{Message, MessageKind},
         lanes::cost,
     },
+    store::StoreId,
     time::UnixMillis,
-    wire::{Address, Envelope, Flags, Frame, Kind, RawFrame, Route},
+    wire::{Address, Envelope, Flags, Frame, Hop, Kind, RawFrame, Route},
 };
 
 /// What a message for the server's application takes beside its bytes.
@@ -31,6 +32,11 @@ impl Session {
         if self.config.intercepts && step < Step::Judged && is_judged(decoded.kind()) {
             let ticket = self.park(&frame, Step::Judged);
             self.commands.push_back(HubCommand::Judge { ticket, frame });
+            return Ok(());
+        }
+        if step < Step::LookedUp && self.is_looked_up(&frame, envelope) {
+            let ticket = self.park(&frame, Step::LookedUp);
+            self.commands.push_back(HubCommand::LookUp { ticket, frame });
             return Ok(());
         }
         let route = Route::of(envelope);
@@ -52,6 +58,10 @@ impl Session {
                     self.fail(envelope.id, Kind::EngineMessage, Failure::Busy);
                 }
             }
+            Frame::Certain { envelope, .. } if to_server(&envelope) && frame.flags().contains(Flags::STORE) => {
+                self.counters.not_allowed.add(1);
+                self.fail(envelope.id, Kind::Certain, Failure::NotAllowed);
+            }
             Frame::Certain { envelope, ttl_ms, info_type, body } if to_server(&envelope) => {
                 self.certain_to_server(&frame, envelope.id, ttl_ms, info_type, body);
             }
@@ -67,7 +77,13 @@ impl Session {
             }
             Frame::Broadcast { .. } => self.commands.push_back(HubCommand::Broadcast(frame)),
             // Only a server says them.
-            Frame::Presence { .. } | Frame::GroupEvent { .. } => return Err(CloseReason::InvalidMessage),
+            Frame::Presence { .. } | Frame::GroupEvent { .. } | Frame::Stored { .. } | Frame::Accepted { .. } => {
+                return Err(CloseReason::InvalidMessage);
+            }
+            Frame::Confirm { envelope } if to_server(&envelope) => {
+                self.commands.push_back(HubCommand::Confirm(StoreId(envelope.id)));
+            }
+            Frame::Confirm { .. } => return Err(CloseReason::InvalidMessage),
             Frame::Query { envelope, .. } | Frame::Request { envelope, .. } if to_server(&envelope) => {
                 self.commands.push_back(HubCommand::Ask(frame));
             }
@@ -88,11 +104,21 @@ impl Session {
         const CERTAIN: u8 = Kind::Certain as u8;
         let fields = match frame.kind_byte() {
             SEND => 4,
-            CERTAIN => 8,
+            // One that may be stored is looked at more closely.
+            CERTAIN if !frame.flags().contains(Flags::STORE) => 8,
             _ => return None,
         };
         let (route, rest) = self.last_route.of(frame.payload())?;
         (rest.len() >= fields).then_some((route, self.last_route.turn()))
+    }
+
+    /// Whether a message is sent again that the store may have already (ESF-351).
+    fn is_looked_up(&self, frame: &RawFrame, envelope: &Envelope<'_>) -> bool {
+        frame.kind_byte() == Kind::Certain as u8
+            && frame.flags().contains(Flags::STORE)
+            && frame.hop().contains(Hop::AGAIN)
+            && self.config.keeps_messages
+            && matches!(envelope.to, Address::User { .. } | Address::Device { .. })
     }
 
     fn certain_to_server(&mut self, frame: &RawFrame, id: u64, ttl_ms: u32, info_type: u32, body: &[u8]) {
@@ -137,7 +163,7 @@ impl Session {
         let source = Source::Engine(self.engine.clone());
         let sent_at = frame.sender_time().map(UnixMillis);
         // A small body is copied, so that it does not pin the buffer that it was read into.
-        Message { source, kind, info_type, body: frame.keep(body), id, sent_at, echo_of: None }
+        Message { source, kind, info_type, body: frame.keep(body), id, sent_at, echo_of: None, stored: None }
     }
 
     /// Queues a message for the server's application, or refuses it.

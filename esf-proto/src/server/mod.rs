@@ -19,6 +19,7 @@ mod parked;
 mod presence;
 mod session;
 mod shares;
+mod stored;
 mod streams;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -2,6 +2,7 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
+use super::SERVER;
 use crate::{failure::Failure, ids::SessionId, time::Instant, wire::Kind};
 
 /// One certain send, query or request that waits for its outcome.
@@ -142,6 +143,24 @@ impl OpenTable {
             }
         }
         (CopyEnd::Failed(failure), self.remove_at(at))
+    }
+
+    /// The copy of `session` came to nothing, and the message is to be stored if it was the last: then the entry waits for
+    /// the store. Says whether it does.
+    pub(crate) fn keep_copy(&mut self, id: u64, session: SessionId, handed_out: bool) -> bool {
+        let Some(open) = self.position(id).and_then(|at| self.entries.get_mut(at)) else { return false };
+        if !open.holds(session) {
+            return false;
+        }
+        open.may_have_arrived |= handed_out;
+        if let Copies::Many(many) = &mut open.copies {
+            many.retain(|holder| *holder != session);
+            if !many.is_empty() {
+                return false;
+            }
+        }
+        open.copies = Copies::One(SERVER);
+        true
     }
 
     /// Takes out an entry whose time is over.

@@ -10,6 +10,7 @@ use super::{
     open::{CopyEnd, Open, OpenTable},
     presence::{EVENT, News},
     shares::Shares,
+    stored::StoredOut,
     streams::StreamsOut,
     waiting::StreamsIn,
 };
@@ -22,7 +23,7 @@ use crate::{
         budget::Budget,
         frames::FrameBytes,
         inbound::QueryToken,
-        lanes::{Lane, Lanes, Queued, VOLATILE_LIMIT, Waiting, cost},
+        lanes::{Lane, Lanes, Queued, STORABLE, VOLATILE_LIMIT, Waiting, cost},
     },
     time::Instant,
     wire::{Address, EncodeError, Envelope, Flags, Frame, Header, Kind, RawFrame},
@@ -30,6 +31,8 @@ use crate::{
 
 /// Marks a frame that answers the client: its room was kept, and it is in nobody's share.
 pub(super) const ANSWER: u64 = u64::MAX;
+/// What a tag says beside the session that a frame is of.
+const MARKS: u64 = EVENT | STORABLE;
 
 /// The outbox of one session. It outlives the session's links: while the client is away it keeps filling, within its
 /// budget, until the resume window ends.
@@ -44,6 +47,10 @@ pub struct Outbox {
     /// The link that the streams know.
     pub(super) linked: Option<Generation>,
     pub(super) news: Option<Box<News>>,
+    /// What it has to do with the store, if there is one.
+    pub(super) stored: Option<Box<StoredOut>>,
+    /// The last message of the store went out.
+    pub(super) drained: bool,
     shares: Shares,
     pub(super) budget: Arc<Budget>,
     config: Arc<Config>,
@@ -78,6 +85,8 @@ impl Outbox {
             bulk: budget.beside(usize::MAX),
             linked: None,
             news: None,
+            stored: None,
+            drained: false,
             shares: Shares::default(),
             budget: budget.clone(),
             config: config.clone(),
@@ -103,7 +112,7 @@ impl Outbox {
     /// Frames that wait.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lanes.is_empty() && !self.has_news()
+        self.lanes.is_empty() && !self.has_news() && !self.has_stored()
     }
 
     /// A frame of another session, for this client (ESF-506, ESF-507).
@@ -116,8 +125,9 @@ impl Outbox {
         source: SessionId,
         deadline: Option<Instant>,
     ) -> Result<(), Failure> {
+        let storable = kind == Kind::Certain && frame.flags().contains(Flags::STORE) && self.stores();
         if self.ended {
-            return Err(Failure::Offline);
+            return if storable && self.withdraw_too(frame) { Ok(()) } else { Err(Failure::Offline) };
         }
         let len = frame.len();
         if kind.is_windowed() && frame.is_volatile() {
@@ -135,7 +145,14 @@ impl Outbox {
             self.queued_queries += 1;
             self.queued_query_bytes += len;
         }
-        self.push_copy(lane, frame.bytes(), deadline, cost(len), source.0);
+        let (tag, deadline) = match deadline {
+            Some(deadline) if storable => {
+                let (tag, at) = self.mark_storable(now, source, deadline);
+                (tag, Some(at))
+            }
+            deadline => (source.0, deadline),
+        };
+        self.push_copy(lane, frame.bytes(), deadline, cost(len), tag);
         Ok(())
     }
 
@@ -226,6 +243,7 @@ impl Outbox {
     pub(crate) fn answer(&mut self, frame: &RawFrame, kind: Kind, id: u64, from: SessionId) -> bool {
         let fits = |about: Kind| match kind {
             Kind::Ack => matches!(about, Kind::Certain | Kind::BlobOffer),
+            Kind::Accepted => about == Kind::Certain,
             Kind::Reply => about == Kind::Query,
             Kind::Response => about == Kind::Request,
             _ => false,
@@ -267,6 +285,18 @@ impl Outbox {
         self.answer_by_server(id, Kind::Response, frame);
     }
 
+    /// A certain message of this client is in the store.
+    pub(crate) fn accepted(&mut self, id: u64) {
+        let frame = Frame::Accepted { envelope: self.envelope(id) }.to_bytes(Header::default());
+        self.answer_by_server(id, Kind::Accepted, frame);
+    }
+
+    /// The copy of a certain message that session `from` held comes to nothing. Says whether it was the last: then the
+    /// store holds it from here on.
+    pub(crate) fn keep_copy(&mut self, id: u64, from: SessionId, handed_out: bool) -> bool {
+        self.open.keep_copy(id, from, handed_out)
+    }
+
     fn answer_by_server(&mut self, id: u64, kind: Kind, frame: Result<Bytes, EncodeError>) {
         let frame = frame.ok().filter(|frame| frame.len() <= self.config.max_frame as usize);
         match frame.map(RawFrame::parse) {
@@ -305,9 +335,10 @@ impl Outbox {
     /// The lane of the next frame for the client, if the window admits it. Messages whose time is over are left out.
     pub(crate) fn next(&mut self, now: Instant, room: impl Fn(usize) -> bool) -> Option<Lane> {
         self.tell_untold();
+        let closed = self.is_closed();
         loop {
-            let (lane, waiting) = self.lanes.next(&room)?;
-            if waiting.deadline.is_none_or(|at| at > now) {
+            let (lane, waiting) = if closed { self.lanes.next_but_messages()? } else { self.lanes.next(&room)? };
+            if waiting.deadline.is_none_or(|at| at > now || waiting.tag & STORABLE != 0) {
                 return Some(lane);
             }
             // Its asker was told when the time was over.
@@ -387,7 +418,7 @@ impl Outbox {
         let entries = || {
             let waiting = lanes.iter(Lane::Interactive).chain(lanes.iter(Lane::Message));
             let of_others = waiting.filter(|waiting| waiting.tag != ANSWER);
-            of_others.map(|waiting| (SessionId(waiting.tag & !EVENT), waiting.cost))
+            of_others.map(|waiting| (SessionId(waiting.tag & !MARKS), waiting.cost))
         };
         let (cost, queued) = (cost(len), self.budget.used());
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
@@ -447,12 +478,17 @@ impl Outbox {
         self.wake = true;
     }
 
+    /// The largest frame, its header included.
+    pub(super) fn max_frame(&self) -> usize {
+        usize::try_from(self.config.max_frame).unwrap_or(usize::MAX)
+    }
+
     #[inline]
-    fn left(&mut self, lane: Lane, waiting: Waiting) {
+    pub(super) fn left(&mut self, lane: Lane, waiting: Waiting) {
         if waiting.tag == ANSWER || lane == Lane::Volatile {
             return;
         }
-        self.shares.remove(SessionId(waiting.tag & !EVENT), waiting.cost);
+        self.shares.remove(SessionId(waiting.tag & !MARKS), waiting.cost);
         if lane == Lane::Interactive && waiting.tag & EVENT == 0 {
             self.queued_queries = self.queued_queries.saturating_sub(1);
             self.queued_query_bytes = self.queued_query_bytes.saturating_sub(waiting.len);

@@ -15,7 +15,7 @@ use crate::{
 use super::transitions::SessionState;
 
 /// Names what a session waits for. Never used twice by a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
 /// What becomes of a frame that was waited for.
@@ -36,6 +36,8 @@ pub(super) enum Step {
     New,
     /// The server's application has let it pass.
     Judged,
+    /// The store does not have it yet.
+    LookedUp,
 }
 
 /// The frame that is looked at, and what came behind it.
@@ -114,6 +116,11 @@ impl Session {
     #[must_use]
     pub fn is_parked(&self) -> bool {
         self.parked.is_some()
+    }
+
+    /// Whether the session waits for this.
+    pub(super) fn is_waiting_for(&self, ticket: Ticket) -> bool {
+        self.parked.as_ref().is_some_and(|parked| parked.ticket == ticket)
     }
 
     /// What the session waited for with this ticket is there. Its frame goes on as `verdict` says, and what came behind it

@@ -10,6 +10,7 @@ use super::{
     control::Control,
     counters::Cause,
     parked::{Parked, Step, Ticket, Verdict},
+    stored::is_storable,
     transitions::{SessionState, check_session},
 };
 use crate::{
@@ -150,7 +151,10 @@ impl Session {
         new: NewSession,
     ) -> (Self, Outbox) {
         let budget = Arc::new(Budget::within(global.clone(), config.session_budget()));
-        let outbox = Outbox::new(config, counters, &budget, Source::Engine(new.engine.clone()), new.server);
+        let mut outbox = Outbox::new(config, counters, &budget, Source::Engine(new.engine.clone()), new.server);
+        if config.keeps_messages && new.takes_messages {
+            outbox.await_stored();
+        }
         let session = Self {
             config: config.clone(),
             counters: counters.clone(),
@@ -336,16 +340,29 @@ impl Session {
         }
         self.set_state(SessionState::Ended);
         self.until = None;
+        let stores = outbox.stores();
         for (frame, cost) in self.hop.take_uncounted() {
+            if stores && is_storable(&frame) {
+                outbox.withdraw(frame, cost, true);
+                continue;
+            }
             self.budget.release(cost);
             self.copy_lost(frame, Failure::ConnectionLost, true);
         }
+        let unsent = outbox.drop_stored();
         for (lane, queued) in outbox.end() {
+            if stores && is_storable(&queued.frame) {
+                outbox.withdraw(queued.frame, queued.cost, false);
+                continue;
+            }
             self.budget.release(queued.cost);
             let expired = queued.deadline.is_some_and(|at| at <= now);
             if lane != Lane::Volatile && !expired {
                 self.copy_lost(queued.frame, Failure::Offline, false);
             }
+        }
+        if stores {
+            self.commands.push_back(HubCommand::Withdraw);
         }
         self.end_streams(reason, outbox);
         // Messages stay for the application, which takes what was accepted; nobody waits for answers any more.
@@ -355,7 +372,7 @@ impl Session {
         self.query_bytes = 0;
         self.control = Control::default();
         let dedupe = core::mem::take(&mut self.dedupe);
-        self.changes.push_back(HubChange::Ended { reason, dedupe, attempt: self.attempt });
+        self.changes.push_back(HubChange::Ended { reason, dedupe, attempt: self.attempt, unsent });
     }
 
     /// Why the link of this generation is to be closed, if it is.
@@ -452,6 +469,31 @@ impl Session {
         self.commands.push_back(HubCommand::Relay { frame, route });
     }
 
+    /// The store has said whether it has a message that this session waits to send again; `None` if it failed.
+    pub fn looked_up(&mut self, now: Instant, ticket: Ticket, id: u64, found: Option<bool>) {
+        let verdict = match found {
+            Some(true) => Verdict::Drop,
+            Some(false) => Verdict::Pass,
+            None => Verdict::Refuse(Failure::Internal),
+        };
+        if found == Some(true) && self.is_waiting_for(ticket) {
+            let engine = self.engine.clone();
+            let from = Address::Server { instance: self.server.0 };
+            let envelope = Envelope::new(Address::of_engine(&engine), from, id);
+            self.tell(&Frame::Accepted { envelope }, false);
+        }
+        self.resume(now, ticket, verdict);
+    }
+
+    /// Takes back what waits for this session's client and is to be stored by now.
+    pub fn withdraw(&mut self, now: Instant, outbox: &mut Outbox) {
+        let now = self.clock(now);
+        outbox.withdraw_due(now);
+        if self.state != SessionState::Ended {
+            self.commands.push_back(HubCommand::Withdraw);
+        }
+    }
+
     /// What the hub says in answer to a command of this session.
     pub fn handle_hub(&mut self, event: HubEvent) {
         match event {
@@ -462,6 +504,7 @@ impl Session {
             HubEvent::Kick { user, id } => self.changes.push_back(HubChange::Kick { user, id }),
             // Nobody wants to judge it.
             HubEvent::Judge { ticket, .. } => self.resume(self.now, ticket, Verdict::Pass),
+            HubEvent::LookedUp { ticket, id, found } => self.looked_up(self.now, ticket, id, found),
             HubEvent::Request(request) => self.changes.push_back(HubChange::Request(request)),
             // Whoever drives the hub carries it on.
             HubEvent::Broadcast(_) => {}
@@ -546,9 +589,21 @@ impl Session {
         }
         while self.hop.may_hand_out() {
             let lane = outbox.next(now, |len| self.hop.admits(len));
-            if outbox.has_news() && lane != Some(Lane::Interactive) {
+            if lane != Some(Lane::Interactive) && outbox.has_news() {
                 if let Some((frame, cost)) = outbox.next_news() {
                     self.hop.hand_out(FrameBytes::Shared(frame.clone()), cost, false);
+                    if !send(&FrameBytes::Shared(frame)) {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            if lane != Some(Lane::Interactive) && outbox.has_stored() {
+                if let Some((frame, cost)) = outbox.next_stored(|len| self.hop.admits(len)) {
+                    if outbox.take_drained() {
+                        self.commands.push_back(HubCommand::TailDrained);
+                    }
+                    self.hop.hand_out(FrameBytes::Shared(frame.clone()), cost, true);
                     if !send(&FrameBytes::Shared(frame)) {
                         return;
                     }

@@ -15,7 +15,7 @@ pub struct Dedupe(Option<Box<Seen>>);
 #[derive(Debug, Clone, Default)]
 struct Seen {
     highest: u64,
-    /// Accepted ids, ascending: each is above all before it, or it would have been late.
+    /// Accepted ids, ascending.
     last: VecDeque<u64>,
     /// The last blobs that came whole, in any order of their ids.
     blobs: VecDeque<u64>,
@@ -37,8 +37,9 @@ impl Dedupe {
     #[must_use]
     pub fn check(&self, id: u64) -> Verdict {
         match &self.0 {
-            Some(seen) if id > seen.highest => Verdict::Run,
+            Some(seen) if id > seen.highest && !seen.has_stored_from(id) => Verdict::Run,
             Some(seen) if seen.last.binary_search(&id).is_ok() => Verdict::Again,
+            Some(seen) if id > seen.highest => Verdict::Run,
             Some(_) => Verdict::Late,
             None => Verdict::Run,
         }
@@ -49,13 +50,21 @@ impl Dedupe {
         let verdict = self.check(id);
         if verdict == Verdict::Run {
             let seen = self.0.get_or_insert_default();
-            if seen.last.len() == REMEMBERED {
-                seen.last.pop_front();
-            }
-            seen.last.push_back(id);
+            seen.keep(id);
             seen.highest = id;
         }
         verdict
+    }
+
+    /// Whether a stored message `id` is new; it is remembered. Only the ids that are remembered count: what was stored comes
+    /// later than what was not.
+    pub fn accept_stored(&mut self, id: u64) -> bool {
+        let seen = self.0.get_or_insert_default();
+        let is_new = seen.last.binary_search(&id).is_err();
+        if is_new {
+            seen.keep(id);
+        }
+        is_new
     }
 
     /// Remembers that the blob `id` came whole. As many are kept as a sender may have under way: one that was answered
@@ -86,6 +95,28 @@ impl Dedupe {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+impl Seen {
+    /// Whether ids above the highest that was accepted live are remembered, this one or a later one.
+    fn has_stored_from(&self, id: u64) -> bool {
+        self.last.back().is_some_and(|last| *last >= id)
+    }
+
+    /// Remembers an id that is not remembered yet. Most are above all others.
+    fn keep(&mut self, id: u64) {
+        if self.last.len() == REMEMBERED {
+            self.last.pop_front();
+        }
+        match self.last.back() {
+            Some(last) if *last > id => {
+                if let Err(at) = self.last.binary_search(&id) {
+                    self.last.insert(at, id);
+                }
+            }
+            _ => self.last.push_back(id),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     ids::{GroupId, MessageId, Source, To},
+    store::StoreId,
     time::UnixMillis,
 };
 
@@ -27,6 +28,19 @@ pub struct Message {
     pub sent_at: Option<UnixMillis>,
     /// To whom it went, if it is the echo of what another device of this user sent (ESF-305).
     pub echo_of: Option<To>,
+    /// Where and since when it was stored, if it was: then it is to be confirmed when it was handled.
+    pub stored: Option<Box<Stored>>,
+}
+
+/// What is known of a message that was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its number in the server's store.
+    pub id: StoreId,
+    /// When the store took it, by the server's clock.
+    pub accepted_at: UnixMillis,
+    /// How often it was handed out before and not confirmed.
+    pub tries: u8,
 }
 
 /// What kind of message it is.
@@ -39,6 +53,8 @@ pub enum MessageKind {
         /// The sender's tag.
         tag: Box<str>,
     },
+    /// A stored message that this engine had before: for no handler, only to be confirmed in its turn.
+    Repeated,
     /// For the handler of broadcasts.
     Broadcast {
         /// To which group it went.

@@ -10,6 +10,9 @@ use crate::time::Instant;
 /// What may wait in the volatile lane.
 pub(crate) const VOLATILE_LIMIT: usize = 64 * 1024;
 
+/// In a tag: the frame does not expire here; its owner takes it out when its time has come.
+pub(crate) const STORABLE: u64 = 1 << 62;
+
 /// What a waiting frame takes beside its bytes: its place in a lane, and in the replay window after that.
 const PLACE: usize = 64;
 
@@ -127,6 +130,13 @@ impl Lanes {
         Some((lane, meta.of(len)))
     }
 
+    /// The next frame while messages wait for something else than the window.
+    pub(crate) fn next_but_messages(&self) -> Option<(Lane, Waiting)> {
+        let interactive = self.interactive.front().map(|next| (Lane::Interactive, next));
+        let (lane, (len, meta)) = interactive.or_else(|| Some((Lane::Volatile, self.volatile.front()?)))?;
+        Some((lane, meta.of(len)))
+    }
+
     /// Takes the first frame of a lane; its bytes are there while `take` runs.
     #[inline]
     pub fn pop_with<R>(&mut self, lane: Lane, take: impl FnOnce(FrameBytes<'_>, Waiting) -> R) -> Option<R> {
@@ -162,7 +172,8 @@ impl Lanes {
         if self.first_deadline.is_none_or(|first| first > now) {
             return;
         }
-        self.take_out_of(|waiting| waiting.deadline.is_some_and(|at| at <= now), &mut expired);
+        let is_over = |waiting: &Waiting| waiting.tag & STORABLE == 0 && waiting.deadline.is_some_and(|at| at <= now);
+        self.take_out_of(is_over, &mut expired);
         let waiting = self.interactive.iter().chain(self.messages.iter());
         self.first_deadline = waiting.filter_map(|(_, meta)| meta.deadline).min();
     }

@@ -59,6 +59,15 @@ impl Senders {
         self.young.find(user, device, instance).map_or(Verdict::Late, |dedupe| dedupe.accept(id))
     }
 
+    /// Whether the stored message `id` of this engine is new here; it is remembered.
+    pub fn accept_stored(&mut self, user: Option<&UserId>, device: DeviceKind, instance: InstanceId, id: u64) -> bool {
+        if self.young.find(user, device, instance).is_none() {
+            let dedupe = self.old.take(user, device, instance).unwrap_or_default();
+            self.remember(user, Sender { device, instance, dedupe });
+        }
+        self.young.find(user, device, instance).is_some_and(|dedupe| dedupe.accept_stored(id))
+    }
+
     /// Engines that are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

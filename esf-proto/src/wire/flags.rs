@@ -59,7 +59,7 @@ bits! {
         /// A copy of an `EngineMessage` goes to the sender's other devices (ESF-305), one of a `Broadcast` to all of them
         /// (ESF-330).
         ECHO = 0x10;
-        /// Reserved: store the message if its target is offline.
+        /// A `Certain` is stored if its target is offline (ESF-331).
         STORE = 0x20;
     }
 }

@@ -183,6 +183,28 @@ pub enum Frame<'a> {
         /// What the method says, to the end of the frame.
         body: &'a [u8],
     },
+    /// A message from the store (ESF-353). The id is its number there.
+    Stored {
+        /// To the engine, from the server.
+        envelope: Envelope<'a>,
+        /// When the store took it: milliseconds since the Unix epoch.
+        accepted_at_ms: u64,
+        /// How often it was handed out before and not confirmed.
+        tries: u8,
+        /// The frame as its sender made it, to the end of this one.
+        frame: &'a [u8],
+    },
+    /// From a client: it has handled the stored message with this id. From the server: that is gone from the store
+    /// (ESF-354).
+    Confirm {
+        /// To the server, or from it.
+        envelope: Envelope<'a>,
+    },
+    /// The certain message with the same id is in the store (ESF-331).
+    Accepted {
+        /// To its sender, from the server.
+        envelope: Envelope<'a>,
+    },
     /// Announces a blob (ESF-340).
     BlobOffer {
         /// To whom, from whom, which.
@@ -260,6 +282,9 @@ impl<'a> Frame<'a> {
             Self::Failure { .. } => Kind::Failure,
             Self::Request { .. } => Kind::Request,
             Self::Response { .. } => Kind::Response,
+            Self::Stored { .. } => Kind::Stored,
+            Self::Confirm { .. } => Kind::Confirm,
+            Self::Accepted { .. } => Kind::Accepted,
             Self::BlobOffer { .. } => Kind::BlobOffer,
             Self::BlobEnd { .. } => Kind::BlobEnd,
             Self::BlobCancel { .. } => Kind::BlobCancel,
@@ -282,6 +307,9 @@ impl<'a> Frame<'a> {
             | Self::Failure { envelope, .. }
             | Self::Request { envelope, .. }
             | Self::Response { envelope, .. }
+            | Self::Stored { envelope, .. }
+            | Self::Confirm { envelope }
+            | Self::Accepted { envelope }
             | Self::BlobOffer { envelope, .. }
             | Self::BlobEnd { envelope, .. }
             | Self::BlobCancel { envelope, .. }
@@ -441,7 +469,12 @@ impl<'a> Frame<'a> {
                 sink.str16(detail)?;
             }
             Self::Reply { body, .. } => sink.put(body),
-            Self::Ack { .. } => {}
+            Self::Ack { .. } | Self::Confirm { .. } | Self::Accepted { .. } => {}
+            Self::Stored { accepted_at_ms, tries, frame, .. } => {
+                sink.u64(accepted_at_ms);
+                sink.u8(tries);
+                sink.put(frame);
+            }
             Self::Failure { about, code, .. } => {
                 sink.u8(about);
                 sink.u8(code as u8);
@@ -524,6 +557,11 @@ impl<'a> Frame<'a> {
                 cursor: reader.bytes16()?,
                 body: reader.rest(),
             },
+            Kind::Stored => {
+                Self::Stored { envelope, accepted_at_ms: reader.u64()?, tries: reader.u8()?, frame: reader.rest() }
+            }
+            Kind::Confirm => Self::Confirm { envelope },
+            Kind::Accepted => Self::Accepted { envelope },
             Kind::BlobOffer => {
                 let (stream, bits, total) = (reader.u64()?, reader.u8()?, reader.u64()?);
                 let total = (bits & TOTAL_KNOWN != 0).then_some(total);

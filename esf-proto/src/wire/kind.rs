@@ -115,12 +115,12 @@ kinds! {
     Request = 0x18, Both, built;
     /// Answers a request.
     Response = 0x19, Both, built, answer;
-    /// Reserved: a message from the store.
-    Stored = 0x1A, ToClient, windowed;
-    /// Reserved: a stored message was handled.
-    Confirm = 0x1B, ToServer;
-    /// Reserved: a certain message is in the store.
-    Accepted = 0x1C, ToClient, answer;
+    /// A message from the store.
+    Stored = 0x1A, ToClient, built, windowed;
+    /// A stored message was handled; or it is gone from the store.
+    Confirm = 0x1B, Both, built, answer;
+    /// A certain message is in the store.
+    Accepted = 0x1C, ToClient, built, answer;
     /// Announces a blob, which follows as a stream.
     BlobOffer = 0x20, Both, built;
     /// A blob was sent to its end.

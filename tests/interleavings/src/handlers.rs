@@ -161,22 +161,32 @@ fn name(source: &Source) -> &str {
 
 fn message(from: &str, body: &'static str) -> Message {
     let kind = MessageKind::Information;
-    Message { source: source(from), kind, info_type: 0, body: body.into(), id: None, sent_at: None, echo_of: None }
-}
-
-fn query(from: &str, body: &'static str) -> IncomingQuery {
-    IncomingQuery {
-        token: QueryToken(0),
+    Message {
         source: source(from),
-        group: None,
+        kind,
         info_type: 0,
         body: body.into(),
+        id: None,
         sent_at: None,
+        echo_of: None,
+        stored: None,
     }
 }
 
+fn query(from: &str, body: &'static str) -> IncomingQuery {
+    IncomingQuery { token: QueryToken(0), source: source(from), info_type: 0, body: body.into(), sent_at: None }
+}
+
 fn blob(id: u64, from: &str) -> IncomingBlob {
-    IncomingBlob { blob: BlobId(id), source: source(from), info_type: 0, name: "".into(), total: None, sent_at: None }
+    IncomingBlob {
+        blob: BlobId(id),
+        source: source(from),
+        group: None,
+        info_type: 0,
+        name: "".into(),
+        total: None,
+        sent_at: None,
+    }
 }
 
 /// What comes on three links of a server whose handlers share one place: every message is handled, those of one source in

@@ -94,6 +94,11 @@ impl<'a> Cast<'a> {
                 let status = status(input);
                 Frame::Response { envelope, status, cursor: input.bytes(), body: input.bytes() }
             }
+            Kind::Stored => {
+                Frame::Stored { envelope, accepted_at_ms: input.number(), tries: input.byte(), frame: input.bytes() }
+            }
+            Kind::Confirm => Frame::Confirm { envelope },
+            Kind::Accepted => Frame::Accepted { envelope },
             Kind::BlobOffer => {
                 let (stream, total) = (self.stream(input), Some(input.number()).filter(|_| input.flag()));
                 Frame::BlobOffer { envelope, stream, total, info_type: input.number32(), name: input.text() }

@@ -235,8 +235,8 @@ impl Run {
     fn outcomes(&mut self) {
         let mut outbox = self.town.desk_outbox.borrow_mut();
         while let Some(event) = self.town.desk.poll_event(self.town.now, &mut outbox) {
-            use esf_proto::server::DeskEvent::{Acked, Failed, Replied};
-            let (Acked { id } | Replied { id, .. } | Failed { id, .. }) = event;
+            use esf_proto::server::DeskEvent::{Acked, Failed, Replied, Stored};
+            let (Acked { id } | Stored { id } | Replied { id, .. } | Failed { id, .. }) = event;
             let place = self.ids.iter().position(|open| *open == id.0);
             self.ids.remove(place.unwrap_or_else(|| panic!("{id:?} ends and is not open")));
         }

@@ -189,7 +189,7 @@ impl Town {
             let Some(change) = cell.session.borrow_mut().poll_change() else { break };
             match change {
                 HubChange::Window { until, turn } => self.hub.set_window(&party, turn, until),
-                HubChange::Ended { reason, dedupe, attempt } => {
+                HubChange::Ended { reason, dedupe, attempt, .. } => {
                     self.hub.remove(self.now, &party, reason, attempt, dedupe);
                 }
                 HubChange::Request(request) => self.hub.people_request(self.now, &party, request),

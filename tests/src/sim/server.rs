@@ -381,7 +381,7 @@ impl Sim {
         }
         while let Some(event) = node.poll_outcome(local) {
             let (id, outcome) = match event {
-                DeskEvent::Acked { id } => (id, Outcome::Acked),
+                DeskEvent::Acked { id } | DeskEvent::Stored { id } => (id, Outcome::Acked),
                 DeskEvent::Replied { id, body } => {
                     let number = self.server.asked.get(&id).copied();
                     if number_in(&body) != number {

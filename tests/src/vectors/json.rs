@@ -108,6 +108,9 @@ enum Body {
     Response { to: To, from: To, id: Long, status: u8, cursor: Hex, body: Hex },
     BlobOffer { to: To, from: To, id: Long, stream: Long, total: Option<Long>, info_type: u32, name: String },
     BlobEnd { to: To, from: To, id: Long, stream: Long, total: Long },
+    Stored { to: To, from: To, id: Long, accepted_at_ms: Long, tries: u8, frame: Hex },
+    Confirm { to: To, from: To, id: Long },
+    Accepted { to: To, from: To, id: Long },
     BlobCancel { to: To, from: To, id: Long, stream: Long, code: u8 },
     Presence { to: To, from: To, id: Long, events: Events },
     GroupEvent { to: To, from: To, id: Long, event: u8, group: String, detail: String },
@@ -282,6 +285,11 @@ impl Body {
             Frame::BlobCancel { stream, code, .. } => {
                 Self::BlobCancel { to, from, id, stream: Long(stream), code: code as u8 }
             }
+            Frame::Stored { accepted_at_ms, tries, frame, .. } => {
+                Self::Stored { to, from, id, accepted_at_ms: Long(accepted_at_ms), tries, frame: hex(frame) }
+            }
+            Frame::Confirm { .. } => Self::Confirm { to, from, id },
+            Frame::Accepted { .. } => Self::Accepted { to, from, id },
             Frame::Presence { events, .. } => Self::Presence { to, from, id, events: Events::of(events) },
             Frame::GroupEvent { event, group, detail, .. } => Self::GroupEvent {
                 to,
@@ -347,6 +355,14 @@ impl Body {
                 stream: stream.0,
                 code: Failure::from_u8(*code).expect("a failure"),
             },
+            Self::Stored { to, from, id, accepted_at_ms, tries, frame } => Frame::Stored {
+                envelope: envelope(to, from, id),
+                accepted_at_ms: accepted_at_ms.0,
+                tries: *tries,
+                frame: &frame.0,
+            },
+            Self::Confirm { to, from, id } => Frame::Confirm { envelope: envelope(to, from, id) },
+            Self::Accepted { to, from, id } => Frame::Accepted { envelope: envelope(to, from, id) },
             Self::Presence { to, from, id, events } => {
                 Frame::Presence { envelope: envelope(to, from, id), events: events.list() }
             }

@@ -19,6 +19,7 @@ mod requests;
 mod resume;
 mod rules;
 mod server_sends;
+mod stored;
 mod takeover;
 mod tickets;
 mod window;

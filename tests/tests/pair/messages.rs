@@ -237,7 +237,7 @@ fn tags(world: &mut World, who: Who) -> Vec<String> {
     let tag = |kind: &MessageKind| match kind {
         MessageKind::EngineMessage { tag } => tag.to_string(),
         MessageKind::Broadcast { group } => group.to_string(),
-        MessageKind::Information => "no tag".to_owned(),
+        MessageKind::Information | MessageKind::Repeated => "no tag".to_owned(),
     };
     world.engine(who).messages.iter().map(|message| tag(&message.kind)).collect()
 }

@@ -158,6 +158,7 @@ fn an_answer_may_come_at_any_time_before() {
     let server = serve(&runtime, store.clone());
     let alice = connect(&runtime, &server, "alice");
     store.answer(StoreResponse::Person(Default::default()));
+    store.answer(StoreResponse::Messages { messages: Vec::new(), more: false });
     runtime.run();
     let page = Arc::new(Mutex::new(None));
     let (told, asker) = (page.clone(), alice.clone());

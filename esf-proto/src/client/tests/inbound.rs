@@ -57,6 +57,7 @@ fn messages_come_in_order_with_source_id_and_time() {
         id: None,
         sent_at: None,
         echo_of: None,
+        stored: None,
     };
     assert_eq!(
         hand.messages(),

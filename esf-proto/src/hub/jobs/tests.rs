@@ -3,11 +3,11 @@
 use super::*;
 use crate::{ids::DeviceKind, server::testing::at};
 
-fn jobs() -> Jobs<()> {
-    Jobs::default()
+fn jobs() -> Jobs<Purpose<()>> {
+    Jobs::above(0)
 }
 
-fn ask(jobs: &mut Jobs<()>, until: u64) -> Option<JobId> {
+fn ask(jobs: &mut Jobs<Purpose<()>>, until: u64) -> Option<JobId> {
     let user = UserId::parse("ann", 255).unwrap();
     let request =
         StoreRequest::Person { user: user.clone(), device: DeviceKind::PHONE, max_contacts: 1, max_groups: 1 };

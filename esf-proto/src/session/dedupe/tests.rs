@@ -37,3 +37,32 @@ fn blobs_that_came_whole_are_known_beside_the_ids_of_messages() {
     assert!(!dedupe.has_blob(9) && dedupe.has_blob(20));
     assert_eq!(dedupe.len(), STREAMS);
 }
+
+#[test]
+fn a_stored_id_counts_by_itself_and_does_not_raise_what_live_ones_are_compared_with() {
+    let mut dedupe = Dedupe::default();
+    assert!(dedupe.accept_stored(9));
+    assert!(!dedupe.accept_stored(9));
+    assert_eq!(dedupe.accept(5), Verdict::Run, "live and below the stored one");
+    assert_eq!(dedupe.accept(9), Verdict::Again, "live what was stored");
+    assert_eq!(dedupe.accept(7), Verdict::Run);
+    assert_eq!(dedupe.accept(6), Verdict::Late);
+    assert!(dedupe.accept_stored(6), "late for one that is live, and not for a stored one");
+    assert_eq!([5, 6, 7, 9].map(|id| dedupe.check(id)), [Verdict::Again; 4]);
+    assert_eq!(dedupe.accept(10), Verdict::Run);
+    assert_eq!(dedupe.len(), 5);
+}
+
+#[test]
+fn stored_ids_are_bounded_with_the_live_ones() {
+    let mut dedupe = Dedupe::default();
+    for id in (1..3_000).rev() {
+        dedupe.accept_stored(id);
+    }
+    assert!(dedupe.len() <= 1024);
+    for id in 3_000..6_000 {
+        assert_eq!(dedupe.accept(id), Verdict::Run);
+    }
+    assert_eq!(dedupe.len(), 1024);
+    assert_eq!(dedupe.check(5_999), Verdict::Again);
+}

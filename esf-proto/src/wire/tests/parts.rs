@@ -166,6 +166,11 @@ impl Parts {
             Kind::Fragment => {
                 Frame::Fragment { stream: self.large[1], offset: self.large[2], last: self.bits[0], data: body }
             }
+            Kind::Stored => {
+                Frame::Stored { envelope, accepted_at_ms: self.large[1], tries: self.small[1], frame: body }
+            }
+            Kind::Confirm => Frame::Confirm { envelope },
+            Kind::Accepted => Frame::Accepted { envelope },
             Kind::BlobOffer => {
                 let total = self.bits[0].then_some(self.large[2]);
                 Frame::BlobOffer { envelope, stream: self.large[1], total, info_type, name: &self.text }

@@ -162,6 +162,7 @@ impl Application {
             Event::LoginCompleted { .. } => assert!(!std::mem::replace(&mut self.logged_in, true), "it logs in once"),
             Event::RelogonCompleted { .. } | Event::ConnectionInterrupted { .. } => assert!(self.logged_in),
             Event::Acked { id } => self.ends(id, &[Asked::Certain, Asked::Blob]),
+            Event::Stored { id } => self.ends(id, &[Asked::Certain]),
             Event::Replied { id, .. } => self.ends(id, &[Asked::Query]),
             Event::Responded { id, .. } => self.ends(id, &[Asked::Request]),
             Event::Failed { id, .. } => {

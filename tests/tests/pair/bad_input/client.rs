@@ -173,7 +173,7 @@ fn kinds_that_must_be_understood_end_the_session_and_others_are_skipped() {
         let must = frame_of(kind, Flags::MUST_UNDERSTAND.bits(), b"more");
         AtTheMercy::new().closes("unknown, of the hop", must, CloseReason::Unsupported);
     }
-    for kind in [0x7F, Kind::Confirm as u8, Kind::BlobState as u8, Kind::FileOffer as u8] {
+    for kind in [0x7F, Kind::FileEnd as u8, Kind::BlobState as u8, Kind::FileOffer as u8] {
         AtTheMercy::new().bears("unknown and routed", disguised(&routed, kind, 0), "skipped");
         let must = disguised(&routed, kind, Flags::MUST_UNDERSTAND.bits());
         AtTheMercy::new().closes("unknown and routed", must, CloseReason::Unsupported);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
+    ids::{DeviceKind, InstanceId},
     server::Config,
     wire::{Address, Envelope, Flags, Frame, GroupEventKind, Kind, PresenceList, RawFrame},
 };
@@ -101,12 +102,18 @@ fn a_kind_that_only_the_server_sends_closes_the_link() {
     for (what, bytes) in cases {
         Scene::new().closes(what, bytes, INVALID);
     }
-    for what in ["who came and went", "what happened in a group"] {
+    for what in ["who came and went", "what happened in a group", "stored", "accepted", "confirmed to somebody"] {
         let scene = Scene::new();
         let envelope = Envelope::new(Address::User { user: "ben" }, Address::of_engine(&scene.mallory.engine), 0);
         let events = PresenceList::decode(b"\x01\x02\x01\x04anna").expect("a list");
         let bytes = match what {
             "who came and went" => bytes_of(&Frame::Presence { envelope, events }),
+            "stored" => bytes_of(&Frame::Stored { envelope, accepted_at_ms: 1, tries: 0, frame: b"" }),
+            "accepted" | "confirmed to somebody" => {
+                let ben = Address::Engine { user: "ben", device: DeviceKind::DESKTOP, instance: InstanceId(1) };
+                let envelope = Envelope::new(ben, envelope.from, 1);
+                bytes_of(&if what == "accepted" { Frame::Accepted { envelope } } else { Frame::Confirm { envelope } })
+            }
             _ => bytes_of(&Frame::GroupEvent {
                 envelope,
                 event: GroupEventKind::Removed,
