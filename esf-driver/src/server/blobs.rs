@@ -32,7 +32,7 @@ impl Sendings {
         let (id, outcome) = match &event {
             DeskEvent::Acked { id } => (*id, Ok(())),
             DeskEvent::Failed { id, failure } => (*id, Err(*failure)),
-            DeskEvent::Replied { .. } => return Some(event),
+            DeskEvent::Replied { .. } | DeskEvent::Stored { .. } => return Some(event),
         };
         if self.finish(id, outcome) { None } else { Some(event) }
     }
