@@ -156,7 +156,7 @@ pub(crate) async fn watch(
         }
         if let Event::RelogonCompleted { code: LoginCode::Succeed, mode: Some(Mode::Fresh) } = event {
             for group in groups.iter().filter(|group| group.is_dynamic()) {
-                if let Err(exit) = membership::take_part(client, group).await {
+                if let Err(exit) = membership::join(client, group).await {
                     let note =
                         format!("not in {group} any more: {}", exit.reason().unwrap_or("the reason is not known"));
                     let _ = lines.send(Print::Note(note)).await;

@@ -46,12 +46,13 @@ pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
     };
     let speaker = || Speaker { lines: lines.clone(), inbox: inbox.clone(), group: groups.first().cloned() };
     let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(speaker())).await?;
-    for group in &groups {
-        if let Err(exit) = membership::take_part(&client, group).await {
+    let entered = match membership::enter(&client, &groups).await {
+        Ok(entered) => entered,
+        Err(exit) => {
             connect::log_off(&client, &mut signals).await;
             return Err(exit);
         }
-    }
+    };
 
     let prompt = io::stdin().is_terminal() && io::stdout().is_terminal();
     let greeting = format!("connected as {}; a line typed here goes to {with}, and Ctrl-D leaves", args.login.user);
@@ -84,6 +85,7 @@ pub(crate) async fn run(args: Chat) -> Result<(), Exit> {
         result = talk.run(typed()?) => result,
     };
     printer.end().await;
+    membership::leave(&client, &entered).await;
     connect::log_off(&client, &mut signals).await;
     result
 }

@@ -27,12 +27,13 @@ pub(crate) async fn run(args: Listen) -> Result<(), Exit> {
     let inbox = Inbox::new(args.blobs.as_deref(), board.clone())?;
     let listener = || Listener { lines: lines.clone(), echo: args.echo, json: args.json, inbox: inbox.clone() };
     let client = connect::log_in(&args.login, true, &mut signals, |client| client.handler(listener())).await?;
-    for group in &args.join {
-        if let Err(exit) = membership::take_part(&client, group).await {
+    let entered = match membership::enter(&client, &args.join).await {
+        Ok(entered) => entered,
+        Err(exit) => {
             connect::log_off(&client, &mut signals).await;
             return Err(exit);
         }
-    }
+    };
     // What arrived before this line waits behind it.
     let ready = Print::Line(if args.json { r#"{"event":"ready"}"#.into() } else { "ready".into() });
     let mut printer = Printer::start(ready, (lines.clone(), waiting), Layout { count: args.count, prompt: false })?;
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Listen) -> Result<(), Exit> {
         () = signals.next() => if args.count.is_some() { Err(Exit::interrupted()) } else { Ok(()) },
     };
     printer.end().await;
+    membership::leave(&client, &entered).await;
     connect::log_off(&client, &mut signals).await;
     result
 }

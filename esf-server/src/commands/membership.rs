@@ -14,6 +14,9 @@ use crate::{
 /// How long a refusal may take on its way after the server has answered something else.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 
+/// How long to wait for the answers when groups are left.
+const LEFT_WITHIN: Duration = Duration::from_secs(1);
+
 /// Who is to get something.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
@@ -30,11 +33,41 @@ impl fmt::Display for Target {
     }
 }
 
-/// Takes part in a group: enters a dynamic one; one of the store must have this user already.
-pub(crate) async fn take_part(client: &Client, group: &GroupId) -> Result<(), Exit> {
-    if !group.is_dynamic() {
-        return check(client, group).await;
+/// Takes part in groups: enters dynamic ones; those of the store must have this user already. Tells which it has entered,
+/// for [`leave`].
+pub(crate) async fn enter(client: &Client, groups: &[GroupId]) -> Result<Vec<GroupId>, Exit> {
+    let mut entered = Vec::new();
+    for group in groups {
+        let was_in = is_member(client, group).await?;
+        if group.is_dynamic() {
+            join(client, group).await?;
+        } else if !was_in {
+            return Err(no_member(group));
+        }
+        if !was_in {
+            entered.push(group.clone());
+        }
     }
+    Ok(entered)
+}
+
+/// Leaves what was entered, if there is still a connection to say it on.
+pub(crate) async fn leave(client: &Client, entered: &[GroupId]) {
+    if !client.is_connected() {
+        return;
+    }
+    let leave = async {
+        for group in entered {
+            // Somebody may have been faster.
+            let _ = client.quit_group(group).await;
+        }
+    };
+    // The server takes it that the user is gone, in the end.
+    let _ = tokio::time::timeout(LEFT_WITHIN, leave).await;
+}
+
+/// Enters a dynamic group.
+pub(crate) async fn join(client: &Client, group: &GroupId) -> Result<(), Exit> {
     client.join_group(group).await.map(drop).map_err(|error| match error {
         CallError::Failed(Failure::Busy) => Exit::new(
             Code::Busy,
@@ -46,15 +79,19 @@ pub(crate) async fn take_part(client: &Client, group: &GroupId) -> Result<(), Ex
 
 /// Refuses whoever is no member.
 pub(crate) async fn check(client: &Client, group: &GroupId) -> Result<(), Exit> {
+    if is_member(client, group).await? { Ok(()) } else { Err(no_member(group)) }
+}
+
+async fn is_member(client: &Client, group: &GroupId) -> Result<bool, Exit> {
     let mut next = Some(Cursor::START);
     while let Some(cursor) = next {
         let page = client.my_groups(cursor).await.map_err(|error| Exit::of_call(&error, "the server"))?;
         if page.groups.iter().any(|mine| mine.group == group.as_str()) {
-            return Ok(());
+            return Ok(true);
         }
         next = page.next;
     }
-    Err(no_member(group))
+    Ok(false)
 }
 
 fn no_member(group: &GroupId) -> Exit {

@@ -72,6 +72,8 @@ fn a_dynamic_group_is_made_joined_and_left() {
     assert_eq!(bob.line(), "carol: me-too");
     server.run("carol", "send --to bob --type 1 --certainly only-you").fine();
     assert_eq!(bob.line(), "carol to you: only-you");
+    // He leaves with the command that entered, though he is online with another one.
+    let _bob = server.listener("bob", "--device phone");
     bob.end_of_input();
     bob.ended();
     assert_eq!(alice.note(), "esf: bob left ~dance");
