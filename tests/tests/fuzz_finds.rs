@@ -7,8 +7,20 @@ use esf_tests::fuzz::{Corpus, Target, target};
 
 /// Targets, and faults that what is kept of each finds. It is not all that each would.
 const FINDS: &[(&str, &[Broken])] = &[
-    ("client_inputs", &[Broken::ResumeOffByOne, Broken::HeartbeatBehindBulk, Broken::OutcomeTwice]),
-    ("server_inputs", &[Broken::VolatileCounted, Broken::FromUnchecked]),
+    (
+        "client_inputs",
+        &[
+            Broken::ResumeOffByOne,
+            Broken::HeartbeatBehindBulk,
+            Broken::WindowIgnored,
+            Broken::OutcomeTwice,
+            Broken::ResentBackwards,
+        ],
+    ),
+    (
+        "server_inputs",
+        &[Broken::VolatileCounted, Broken::FromUnchecked, Broken::InboxNotReleased, Broken::HeartbeatUnanswered],
+    ),
     (
         "resume_and_takeover",
         &[

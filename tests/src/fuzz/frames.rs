@@ -71,6 +71,42 @@ impl<'a> Cast<'a> {
         }
     }
 
+    /// A message to many.
+    pub(super) fn broadcast(&self, input: &mut Input<'a>) -> Frame<'a> {
+        let groups: Vec<Address<'a>> =
+            self.to.iter().copied().filter(|to| matches!(to, Address::Group { .. })).collect();
+        let envelope = Envelope { to: input.of(&groups), ..self.envelope(input) };
+        Frame::Broadcast { envelope, info_type: input.number32(), body: input.bytes() }
+    }
+
+    /// A request about contacts or groups that is well made.
+    pub(super) fn group_request(&self, input: &mut Input<'a>) -> Frame<'a> {
+        const OF_GROUP: [&[u8]; 4] = [b"\x02~g", b"\x02~h", b"\x03red", b"\x04blue"];
+        const OF_MEMBER: [&[u8]; 4] = [b"\x02~g\x03ann", b"\x02~g\x03ben", b"\x02~g\x03zoe", b"\x02~h\x03ann"];
+        const OF_TAG: [&[u8]; 2] = [b"\x02~g\x01\0t", b"\x02~h\0\0"];
+        const PAGES: [&[u8]; 2] = [b"\0\0", b"\x01\0"];
+        const MEMBERS: [&[u8]; 3] = [b"\x02~g\0\0", b"\x03red\x01\0", b"\x04blue\0\0"];
+        use requests::Method::{
+            Contacts, GroupInvite, GroupJoin, GroupMembers, GroupPullIn, GroupQuit, GroupRemove, GroupTag, MyGroups,
+            OnlineContacts,
+        };
+        let (method, body) = match input.below(10) {
+            0 => (GroupJoin, input.of(&OF_GROUP)),
+            1 => (GroupQuit, input.of(&OF_GROUP)),
+            2 => (GroupInvite, input.of(&OF_MEMBER)),
+            3 => (GroupPullIn, input.of(&OF_MEMBER)),
+            4 => (GroupRemove, input.of(&OF_MEMBER)),
+            5 => (GroupTag, input.of(&OF_TAG)),
+            6 => (Contacts, input.of(&PAGES)),
+            7 => (OnlineContacts, input.of(&PAGES)),
+            8 => (MyGroups, input.of(&PAGES)),
+            _ => (GroupMembers, input.of(&MEMBERS)),
+        };
+        let cursor = if input.rarely(4) { input.bytes() } else { b"" };
+        let envelope = Envelope { to: Address::Server { instance: 0 }, ..self.envelope(input) };
+        Frame::Request { envelope, ttl_ms: 30_000, method: method as u16, cursor, body }
+    }
+
     fn routed_of(&self, kind: Kind, input: &mut Input<'a>) -> Frame<'a> {
         let envelope = self.envelope(input);
         match kind {

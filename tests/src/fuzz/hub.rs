@@ -1,24 +1,33 @@
-//! The hub under logins, ends and frames in any order, beside a list of who is there.
+//! The hub under logins, ends, frames and answers of a store in any order, beside a list of who is there.
 
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use esf_proto::{
     close::CloseReason,
     hub::{Place, Stage},
-    ids::{DeviceKind, Engine, InstanceId, SessionId, To, UserId},
+    ids::{DeviceKind, Engine, GroupId, InstanceId, SessionId, To, UserId},
     login::Rights,
     server::{Config, LoginClaim, Relogin, SessionState},
-    wire::{Address, Frame, RawFrame},
+    store::Person,
+    wire::{
+        Address, Direction, Envelope, Frame, Method, RawFrame,
+        requests::{OfGroup, OfMember},
+    },
 };
 
 use super::{
     Input,
+    crowd::{GROUPS, STORE_TIMEOUT},
     frames::{Cast, encoded},
     town::{Cell, Town},
 };
 
 const STEPS: usize = 300;
-const NAMES: [&str; 3] = ["ann", "ben", "zoe"];
+const NAMES: [&str; 4] = ["ann", "ben", "zoe", MANY];
+/// A user with so many devices that a group goes out in two slices.
+const MANY: &str = "many";
+/// Its devices; those of others are at most the first of them.
+const MANY_FROM: DeviceKind = DeviceKind(2);
 const COMMANDS: usize = 2;
 const AGES: Duration = Duration::from_secs(1_000);
 
@@ -40,9 +49,17 @@ pub fn hub_operations(data: &[u8]) {
         max_open_queries: 4,
         max_open_query_bytes: 1 << 10,
         global_budget: if choices & 4 == 0 { 1 << 30 } else { 16 << 10 },
+        store: choices & 8 != 0,
+        store_timeout: STORE_TIMEOUT,
+        quit_on_offline: choices & 16 == 0,
+        max_dynamic_groups: 3,
+        max_group_members: 3,
         ..Config::default()
     };
     let mut run = Run { town: Town::new(config.clone()), config, cells: Vec::new(), ids: Vec::new() };
+    if choices & 0xE8 == 0xE8 {
+        run.many_log_in();
+    }
     for _ in 0..STEPS {
         if input.is_over() {
             break;
@@ -64,7 +81,7 @@ struct Run {
 
 impl Run {
     fn step<'a>(&mut self, input: &mut Input<'a>) {
-        let what = input.below(16);
+        let what = input.below(24);
         if what < 4 || self.cells.is_empty() {
             return self.log_in(input);
         }
@@ -79,16 +96,93 @@ impl Run {
             7 => self.desk(input),
             8 => self.town.serve(&cell),
             9 | 10 => self.receives(&cell),
+            11 | 12 => self.town.answer(input, &NAMES),
+            13 => drop(self.town.carry_on(input.flag())),
+            14 => self.town.carry_all(),
+            15 => self.announce(input),
+            16 => {
+                let user = UserId::parse(input.of(&NAMES), 255).expect("a name");
+                self.town.relations_changed(&user);
+            }
+            17 => self.request(&cell, input),
+            18 => {
+                let cast = cast(cell.session.borrow().engine());
+                self.say(&cell, &cast.broadcast(input), input);
+            }
             _ => {
                 let own = cell.session.borrow().engine().clone();
                 let cast = cast(&own);
-                let frame = if what < 15 { cast.routed(input) } else { cast.frame(input) };
-                if let Some(bytes) = encoded(&frame, input) {
-                    let frame = RawFrame::parse(bytes.freeze()).expect("what was encoded parses");
-                    self.town.frame(&cell, frame);
-                }
+                let frame = if what < 23 { cast.routed(input) } else { cast.frame(input) };
+                self.say(&cell, &frame, input);
             }
         }
+    }
+
+    /// A client sends a frame.
+    fn say<'a>(&mut self, cell: &Rc<Cell>, frame: &Frame<'a>, input: &mut Input<'a>) {
+        let mut frame = *frame;
+        let number = self.town.broadcasts.next();
+        if let Frame::Broadcast { info_type, .. } = &mut frame {
+            *info_type = number;
+        }
+        let Some(bytes) = encoded(&frame, input) else { return };
+        let raw = RawFrame::parse(bytes.freeze()).expect("what was encoded parses");
+        let user = cell.session.borrow().engine().user.clone();
+        match &frame {
+            Frame::Broadcast { .. } => self.town.broadcasts.made(Some(cell), &raw),
+            Frame::Request { method, body, .. } => {
+                if let (Some(Method::GroupJoin), Ok(OfGroup { group })) =
+                    (Method::from_u16(*method), OfGroup::decode(body))
+                {
+                    self.town.library.may_enter(&user, group);
+                }
+                if let (Some(Method::GroupPullIn), Ok(OfMember { group, user })) =
+                    (Method::from_u16(*method), OfMember::decode(body))
+                    && let Ok(user) = UserId::parse(user, 255)
+                {
+                    self.town.library.may_enter(&user, group);
+                }
+            }
+            _ => {}
+        }
+        self.town.frame(cell, raw);
+    }
+
+    /// A client asks something about a group.
+    fn request<'a>(&mut self, cell: &Rc<Cell>, input: &mut Input<'a>) {
+        let cast = cast(cell.session.borrow().engine());
+        self.say(cell, &cast.group_request(input), input);
+    }
+
+    /// The server's application sends to a group.
+    fn announce(&mut self, input: &mut Input<'_>) {
+        let group = GroupId::parse(input.of(&GROUPS)).expect("a group");
+        self.town.announce(&group, input.bytes());
+    }
+
+    /// A user on more devices than a slice has outputs, but for a few, in every group of the store.
+    fn many_log_in(&mut self) {
+        let user = UserId::parse(MANY, 255).expect("a name");
+        for device in MANY_FROM.0..=255 {
+            let engine = Engine { user: user.clone(), device: DeviceKind(device), instance: InstanceId(60) };
+            let claim = LoginClaim {
+                engine,
+                attempt: 1,
+                interactive: true,
+                login_number: 0,
+                takes_messages: true,
+                rights: Rights::NONE,
+                credential_version: 0,
+                resume: None,
+                heartbeat: Duration::from_secs(5),
+            };
+            let Place::New { handle, .. } = self.town.log_in(&claim, Stage::First, &[]) else {
+                panic!("nobody is in the way")
+            };
+            self.cells.push(handle);
+        }
+        let groups = GROUPS.map(|id| GroupId::parse(id).expect("a group")).to_vec();
+        self.town.introduce(&user, Person { exists: true, groups, ..Person::default() });
     }
 
     fn log_in(&mut self, input: &mut Input<'_>) {
@@ -172,7 +266,11 @@ impl Run {
         let engine = cell.session.borrow().engine().clone();
         for frame in self.town.received(cell) {
             let decoded = frame.decode().expect("the server relays what it understands");
+            assert!(decoded.kind().direction() != Direction::ToServer, "{decoded:?} came to {engine:?}");
             let Some(envelope) = decoded.envelope() else { continue };
+            if self.is_of_group(cell, &engine, &decoded) {
+                continue;
+            }
             let echo = matches!(decoded, Frame::EngineMessage { .. }) && envelope.from.user() == Some(&engine.user);
             // These go where the offer went, whatever their sender writes: a client takes none that is not for it.
             let of_stream = matches!(decoded, Frame::BlobEnd { .. } | Frame::BlobCancel { .. });
@@ -187,6 +285,31 @@ impl Run {
         }
     }
 
+    /// Whether this is for members of a group or about people; it is for nobody else.
+    fn is_of_group(&mut self, cell: &Rc<Cell>, engine: &Engine, frame: &Frame<'_>) -> bool {
+        match frame {
+            Frame::Broadcast { info_type: number, .. } => {
+                self.town.broadcasts.got(cell.session.borrow().id(), *number);
+            }
+            Frame::BlobOffer { envelope: Envelope { to: Address::Group { group }, .. }, .. } => {
+                assert!(self.town.library.knew(&engine.user, group), "{frame:?} came to {engine:?}");
+            }
+            Frame::GroupEvent { envelope, group, .. } => {
+                let own = envelope.to == Address::User { user: &engine.user };
+                assert!(own || self.town.library.knew(&engine.user, group), "{frame:?} came to {engine:?}");
+            }
+            Frame::Presence { events, .. } => {
+                for event in events.iter() {
+                    let subject = UserId::parse(event.who.user().unwrap_or_default(), 255).expect("a name");
+                    let may = self.town.library.may_hear_of(&engine.user, &subject);
+                    assert!(may && subject != engine.user, "{engine:?} hears of {subject}");
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
     fn live(&self) -> impl Iterator<Item = &Rc<Cell>> {
         self.cells.iter().filter(|cell| cell.session.borrow().state() != SessionState::Ended)
     }
@@ -199,13 +322,22 @@ impl Run {
     /// The directory is the list.
     fn look(&mut self) {
         self.cells.retain(|cell| cell.session.borrow().state() != SessionState::Ended);
+        self.town.forget_ended();
         self.outcomes();
+        for name in NAMES {
+            if !self.cells.iter().any(|cell| cell.session.borrow().engine().user.as_str() == name) {
+                self.town.library.left(name);
+            }
+        }
         let mut online = BTreeSet::new();
         let mut places = Vec::new();
         for cell in &self.cells {
             let session = cell.session.borrow();
             if session.takes_messages() {
                 online.insert(session.engine().user.to_string());
+            }
+            // Those above exclude nothing.
+            if session.takes_messages() && session.engine().device < MANY_FROM {
                 places.push((session.engine().user.to_string(), session.engine().device));
             }
         }
@@ -250,11 +382,17 @@ impl Run {
             self.town.serve(&cell);
         }
         self.look();
+        self.town.carry_all();
+        // What it is waited for ends, and may leave something to do; what is remembered of logins is forgotten.
+        self.town.pass(&[], STORE_TIMEOUT);
+        self.town.carry_all();
         self.town.pass(&[], AGES);
+        self.town.carry_all();
         self.outcomes();
         assert!(self.ids.is_empty(), "no outcome: {:?}", self.ids);
         assert_eq!((self.town.hub.sessions(), self.town.hub.online()), (0, 0));
         assert_eq!(self.town.global.used(), 0, "bytes are left");
+        assert_eq!(self.town.hub.poll_timeout(), None, "the hub waits for something");
     }
 }
 
@@ -268,5 +406,6 @@ fn cast(own: &Engine) -> Cast<'static> {
         to.push(Address::Engine { user, device: DeviceKind(device), instance: InstanceId(instance) });
     }
     to.push(Address::Server { instance: 900 });
+    to.extend(GROUPS.map(|group| Address::Group { group }));
     Cast { from: vec![own; 8], to, ids: (1..5).collect(), streams: vec![1, 2] }
 }

@@ -6,6 +6,7 @@
 
 mod client;
 mod corpus;
+mod crowd;
 mod frames;
 mod hub;
 mod input;

@@ -95,7 +95,7 @@ fn client() -> Named {
 /// A login, then each decision; and each vector as it is.
 fn server() -> Named {
     let online = [0, 0, 0, 0, 1, 0, 0, 0, 1, 0];
-    let mut all = sweeps(&online, 16);
+    let mut all = sweeps(&online, 18);
     for vector in vectors::read(WIRE) {
         if let Ok(len) = u8::try_from(vector.hex.0.len()) {
             // The ninth decision sends bytes: their number, then they.
@@ -122,8 +122,13 @@ fn pump() -> Named {
 }
 
 fn hub() -> Named {
-    let two = [0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1];
-    sweeps(&two, 16)
+    // Without a store, with one, and with one and a user of many devices.
+    let two = |choices| [choices, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1];
+    let sweeps_with = |(name, choices)| {
+        let sweeps = sweeps(&two(choices), 24).into_iter();
+        sweeps.map(move |(sweep, bytes)| (format!("{sweep} {name}"), bytes))
+    };
+    [("alone", 0), ("stored", 8), ("many", 0xE8)].into_iter().flat_map(sweeps_with).collect()
 }
 
 /// A link, a login, and each decision; and some whole stories.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use esf_driver::endpoint::Endpoint;
 use esf_proto::{
-    ids::{DeviceKind, InstanceId},
+    ids::{DeviceKind, InstanceId, UserId},
     login::{CredentialKind, ResumeSecret},
     server::Config,
+    session::inbound::MessageKind,
+    store::{JobId, StoreResponse},
     wire::{Address, Credential, Direction, Frame, Header, Login, LoginResult, Resume},
 };
 
@@ -24,6 +26,7 @@ const MAX_FRAME: u32 = 16 << 10;
 /// What may pass in one run, so that a run has an end.
 const TIME: Duration = Duration::from_secs(900);
 const AGES: Duration = Duration::from_secs(400);
+const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs a server, two bystanders and some links of strangers.
 ///
@@ -40,10 +43,18 @@ pub fn server_inputs(data: &[u8]) {
         max_commands: 2,
         max_open: 16,
         max_open_queries: 8,
+        store: true,
+        store_timeout: STORE_TIMEOUT,
+        max_dynamic_groups: 2,
+        max_group_members: 3,
         ..Config::default()
     };
     let session_budget = config.session_budget();
     let mut world = World::with(config);
+    world.people.befriend("ann", "mallory");
+    world.people.befriend("mallory", "eve");
+    world.people.set_group("red", &["ann", "mallory"]);
+    world.people.set_group("blue", &["eve", "ben"]);
     let bystanders = Bystanders::join(&mut world);
     world.accounts.guarded.lock().expect("nobody panicked").extend(["ann".into(), "ben".into()]);
     let mut strangers = Strangers { links: Vec::new(), secret: None, passed: Duration::ZERO };
@@ -64,6 +75,10 @@ pub fn server_inputs(data: &[u8]) {
         for message in &world.engine(who).messages {
             let from = message.source.user().map_or("", |user| user.as_str());
             assert!(["mallory", "eve"].contains(&from), "a message in the name of `{from}`");
+            if let MessageKind::Broadcast { group } = &message.kind {
+                let own = if who == bystanders.ann { "red" } else { "blue" };
+                assert!(group.is_dynamic() || group.as_str() == own, "a broadcast to {group} came to {who:?}");
+            }
         }
     }
     bystanders.are_unharmed(&mut world, "after all that");
@@ -78,7 +93,7 @@ struct Strangers {
 
 impl Strangers {
     fn step<'a>(&mut self, world: &mut World, input: &mut Input<'a>) {
-        let what = input.below(16);
+        let what = input.below(18);
         if what == 0 || self.links.is_empty() {
             return self.open(world, input);
         }
@@ -101,8 +116,33 @@ impl Strangers {
             12 => self.links.swap_remove(place).drop_link(world),
             13 => self.links[place].reads = !self.links[place].reads,
             14 => world.engine(crate::world::Who(0)).takes = input.flag(),
+            15 => self.store(world, input),
+            16 if input.flag() => self.send(world, place, &cast.broadcast(input), input),
+            16 => self.send(world, place, &cast.group_request(input), input),
             _ => self.pass(world, input.duration()),
         }
+    }
+
+    /// The store is silent, fails, answers what nobody asked, or has others in its groups.
+    fn store(&mut self, world: &mut World, input: &mut Input<'_>) {
+        let now = world.now;
+        match input.below(5) {
+            0 => world.people.silent = !world.people.silent,
+            1 => world.people.fails = !world.people.fails,
+            2 => {
+                let answer = if input.flag() { StoreResponse::NotFound } else { StoreResponse::Stored };
+                world.node.handle_response(now, JobId(input.number()), Ok(answer));
+            }
+            3 => {
+                const MEMBERS: [&[&str]; 3] = [&["ann", "mallory"], &["ann"], &["ann", "mallory", "eve"]];
+                world.people.set_group("red", input.of(&MEMBERS));
+            }
+            _ => {
+                let user = UserId::parse(input.of(&["ann", "mallory", "eve"]), 255).expect("a name");
+                world.node.relations_changed(now, &user);
+            }
+        }
+        world.run();
     }
 
     fn open(&mut self, world: &mut World, input: &mut Input<'_>) {
@@ -202,6 +242,7 @@ impl Strangers {
     /// Everybody leaves, and enough time passes for all of it to be forgotten.
     fn leave(mut self, world: &mut World) {
         world.engine(crate::world::Who(0)).takes = true;
+        (world.people.silent, world.people.fails) = (false, false);
         for link in self.links.drain(..) {
             link.drop_link(world);
         }
@@ -220,6 +261,9 @@ fn cast<'a>(input: &mut Input<'a>, own: &esf_proto::ids::Engine) -> Cast<'a> {
         Address::Engine { user: "ann", device: DeviceKind::SERVICE, instance: ann },
         Address::Server { instance: 0 },
         Address::User { user: "mallory" },
+        Address::Group { group: "red" },
+        Address::Group { group: "blue" },
+        Address::Group { group: "~g" },
         Address::Device { user: "eve", device: DeviceKind(input.below(3) as u8) },
     ];
     let mut from = vec![own; 7];

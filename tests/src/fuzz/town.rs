@@ -1,19 +1,24 @@
 //! A hub and sessions on one thread, with no links: what crosses the hub, and nothing else.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::{Fanout, Hub, Party, Place, Progress, Reach, Stage, Whose},
-    ids::{Engine, InstanceId, SessionId},
+    hub::{Fanout, Fanouts, Hub, Party, Place, Progress, Reach, Stage, Whose},
+    ids::{Engine, GroupId, InstanceId, SessionId, UserId},
     login::ResumeSecret,
     server::{Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, Outbox, Session, SessionState},
     session::budget::Budget,
-    store::StoreResponse,
+    store::{JobId, Person, StoreFailed, StoreResponse},
     time::{Instant, UnixMillis},
-    wire::RawFrame,
+    wire::{Frame, RawFrame},
+};
+
+use super::{
+    Input,
+    crowd::{Broadcasts, Library},
 };
 
 const SERVER: InstanceId = InstanceId(900);
@@ -32,9 +37,20 @@ pub(super) struct Town {
     pub(super) global: Arc<Budget>,
     pub(super) desk: Desk,
     pub(super) desk_outbox: RefCell<Outbox>,
+    pub(super) library: Library,
+    pub(super) broadcasts: Broadcasts,
+    /// Who is there, and who was a moment ago.
+    pub(super) there: Vec<Rc<Cell>>,
+    fanouts: Fanouts,
+    judged: u64,
+    /// The broadcasts of the server's application, in order.
+    announcements: VecDeque<(u32, Fanout)>,
     config: Arc<Config>,
     counters: Arc<Counters>,
 }
+
+/// The most outputs of a slice.
+const SLICE: usize = 256;
 
 struct Outboxes<'a>(&'a RefCell<Outbox>);
 
@@ -49,6 +65,21 @@ impl Reach<Rc<Cell>> for Outboxes<'_> {
     }
 }
 
+/// The same, and who was visited.
+struct Recorded<'a> {
+    outboxes: Outboxes<'a>,
+    visited: RefCell<Vec<Rc<Cell>>>,
+}
+
+impl Reach<Rc<Cell>> for Recorded<'_> {
+    fn visit<R>(&self, whose: Whose<'_, Rc<Cell>>, visit: impl FnOnce(&mut Outbox) -> R) -> R {
+        if let Whose::Session(cell) = whose {
+            self.visited.borrow_mut().push(cell.clone());
+        }
+        self.outboxes.visit(whose, visit)
+    }
+}
+
 impl Town {
     pub(super) fn new(config: Config) -> Self {
         let (config, counters) = (Arc::new(config), Arc::new(Counters::default()));
@@ -57,9 +88,15 @@ impl Town {
         Self {
             now: Instant::from_micros(1_000_000),
             hub: Hub::new(&config, &counters, SERVER, (1, 2)),
-            global,
+            global: global.clone(),
             desk,
             desk_outbox: RefCell::new(outbox),
+            library: Library::default(),
+            broadcasts: Broadcasts::default(),
+            there: Vec::new(),
+            fanouts: Fanouts::new(&global),
+            judged: 0,
+            announcements: VecDeque::new(),
             config,
             counters,
         }
@@ -73,11 +110,13 @@ impl Town {
             let (session, outbox) = Session::new(config, counters, global, new);
             Rc::new(Cell { session: RefCell::new(session), outbox: RefCell::new(outbox) })
         });
-        if let Place::New { replaced, .. } = &place {
+        if let Place::New { handle, replaced } = &place {
             for old in replaced {
                 self.end(old, CloseReason::PushedOut);
             }
+            self.there.push(handle.clone());
         }
+        self.pass_on();
         place
     }
 
@@ -151,23 +190,106 @@ impl Town {
         self.settle(cell);
     }
 
-    /// What the hub has for others goes to them; its store knows nobody.
+    // What goes to many, and the store.
+
+    /// The store answers something, or says something that nobody asked.
+    pub(super) fn answer(&mut self, input: &mut Input<'_>, names: &[&str]) {
+        let (job, answer) = self.library.answer(self.now, input, names);
+        self.answered(job, answer);
+    }
+
+    /// The store knows somebody.
+    pub(super) fn introduce(&mut self, user: &UserId, person: Person) {
+        if let Some((job, answer)) = self.library.introduce(self.now, user, person) {
+            self.answered(job, Ok(answer));
+        }
+    }
+
+    fn answered(&mut self, job: JobId, answer: Result<StoreResponse, StoreFailed>) {
+        self.hub.handle_response(self.now, job, answer);
+        self.pass_on();
+        assert_eq!(self.counters.store_unasked.get(), self.library.unasked, "{job:?}");
+    }
+
+    /// The contacts and groups of somebody are others.
+    pub(super) fn relations_changed(&mut self, user: &UserId) {
+        self.hub.relations_changed(self.now, user);
+        self.pass_on();
+    }
+
+    /// The server's application sends to a group.
+    pub(super) fn announce(&mut self, group: &GroupId, body: &[u8]) {
+        let number = self.broadcasts.next();
+        let frame = self.desk.broadcast(group, number, body).expect("a small frame");
+        let fanout = Hub::<Rc<Cell>>::broadcast_of_server(&frame).expect("a broadcast");
+        self.broadcasts.made(None, &frame);
+        self.announcements.push_back((number, fanout));
+    }
+
+    /// A slice of what goes to many: of the next in turn, or of what the server's application sent.
+    pub(super) fn carry_on(&mut self, announcement: bool) -> bool {
+        if announcement {
+            let Some((number, mut fanout)) = self.announcements.pop_front() else { return false };
+            if self.slice(Some(number), &mut fanout) != Progress::Done {
+                self.announcements.push_front((number, fanout));
+            }
+            return true;
+        }
+        let Some(mut fanout) = self.fanouts.take_next() else { return false };
+        let number = fanout.frame().and_then(|frame| match frame.decode() {
+            Ok(Frame::Broadcast { info_type, .. }) => Some(info_type),
+            Ok(Frame::BlobOffer { .. }) => None,
+            other => panic!("{other:?} goes to many"),
+        });
+        let progress = self.slice(number, &mut fanout);
+        self.fanouts.put_back(fanout, progress);
+        true
+    }
+
+    /// Everything that goes to many and can go on does.
+    pub(super) fn carry_all(&mut self) {
+        while self.carry_on(false) || self.carry_on(true) {}
+    }
+
+    fn slice(&mut self, number: Option<u32>, fanout: &mut Fanout) -> Progress {
+        let reach = Recorded { outboxes: Outboxes(&self.desk_outbox), visited: RefCell::default() };
+        let progress = self.hub.carry_on(self.now, fanout, &reach, &mut |_| ());
+        let visited = reach.visited.into_inner();
+        if let Some(number) = number {
+            assert!(visited.len() <= SLICE, "{} outputs in a slice", visited.len());
+            self.forget_ended();
+            self.broadcasts.carried(number, &visited, progress, &self.there, &self.library);
+        }
+        progress
+    }
+
+    pub(super) fn forget_ended(&mut self) {
+        self.there.retain(|cell| cell.session.borrow().state() != SessionState::Ended);
+    }
+
+    /// What the hub has for others goes to them, or waits for its turn.
     fn pass_on(&mut self) {
-        while let Some((job, _)) = self.hub.poll_request() {
-            self.hub.handle_response(self.now, job, Ok(StoreResponse::NotFound));
+        while let Some((job, request)) = self.hub.poll_request() {
+            self.library.ask(self.now, job, request);
         }
         while let Some(reply) = self.hub.poll_reply() {
             let cell = reply.handle.clone();
             reply.put(&mut cell.outbox.borrow_mut());
         }
         while let Some(fanout) = self.hub.poll_fanout() {
-            self.fan_out(fanout);
+            // One that finds no room is dropped.
+            let _ = self.fanouts.push(fanout);
+        }
+        if std::mem::replace(&mut self.judged, self.hub.judged()) != self.judged {
+            self.fanouts.unpark();
         }
     }
 
-    fn fan_out(&self, mut fanout: Fanout) {
-        let outboxes = Outboxes(&self.desk_outbox);
-        while self.hub.carry_on(self.now, &mut fanout, &outboxes, &mut |_| ()) == Progress::More {}
+    fn broadcast(&mut self, cell: &Rc<Cell>, fanout: Fanout) {
+        let frame = fanout.frame().expect("a client's").clone();
+        if let Err(failure) = self.fanouts.push(fanout) {
+            cell.outbox.borrow_mut().refuse_fanout(&frame, failure);
+        }
     }
 
     fn settle(&mut self, cell: &Rc<Cell>) {
@@ -180,7 +302,7 @@ impl Town {
         loop {
             let Some(command) = cell.session.borrow_mut().poll_hub() else { break };
             match self.hub.carry_out(self.now, &party, command, &Outboxes(&self.desk_outbox)) {
-                Some(HubEvent::Broadcast(fanout)) => self.fan_out(*fanout),
+                Some(HubEvent::Broadcast(fanout)) => self.broadcast(cell, *fanout),
                 Some(event) => cell.session.borrow_mut().handle_hub(event),
                 None => {}
             }
