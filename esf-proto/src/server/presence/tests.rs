@@ -112,6 +112,7 @@ fn a_user_with_more_devices_than_a_frame_holds_is_told_in_parts() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "counts too far for an interpreter")]
 fn news_of_too_many_are_dropped_and_counted() {
     let (mut outbox, _, counters) = testing::outbox(Config::default());
     for number in 0..SUBJECTS + 3 {
