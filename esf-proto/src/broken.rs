@@ -61,6 +61,24 @@ faults! {
     CreditIgnored,
     /// A client tells an outcome twice.
     OutcomeTwice,
+    /// Who is no member of a group may broadcast to it.
+    StrangerBroadcasts,
+    /// The contacts of contacts hear who comes and goes.
+    PresenceToStrangers,
+    /// Who quits a group goes on hearing what is said there.
+    SeatKept,
+    /// A slice of a broadcast leaves out the first of the next.
+    SliceSkips,
+    /// Of the news of somebody that wait the first is told.
+    OlderNews,
+    /// A broadcast comes back to the devices of its sender.
+    EchoToSender,
+    /// An answer of the store goes to whoever asked first.
+    AnswerOfAnother,
+    /// A flap is told.
+    FlapTold,
+    /// Nobody hears that a resume window is over.
+    EndUntold,
     // Written by people who had not read the tests.
     /// After a fresh login certain messages go again in the wrong order.
     ResentBackwards,

@@ -326,14 +326,16 @@ impl<H: Clone> Hub<H> {
             if person.and_then(|person| person.social.as_ref()).is_some_and(|social| social.is_awaited()) {
                 return Progress::Waits;
             }
-            if from.as_ref().is_some_and(|engine| !self.is_in(&engine.user, id)) {
+            let member = |engine: &Engine| self.is_in(&engine.user, id) || broken!(StrangerBroadcasts);
+            if from.as_ref().is_some_and(|engine| !member(engine)) {
                 self.refuse_broadcast(from.as_ref(), frame, reach);
                 return Progress::Done;
             }
             self.counters.broadcasts.add(1);
         }
         let Some(group) = self.groups.get(id) else { return Progress::Done };
-        let sender = from.as_ref().map(|engine| &engine.user).filter(|_| !frame.flags().contains(Flags::ECHO));
+        let echo = frame.flags().contains(Flags::ECHO) || broken!(EchoToSender);
+        let sender = from.as_ref().map(|engine| &engine.user).filter(|_| !echo);
         slice(group, after, SLICE, |user, _, handle| {
             if Some(user) == sender {
                 return;
@@ -442,8 +444,11 @@ fn slice<H>(
 ) -> Progress {
     let begin = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
     let mut seats = group.seats.range((begin, Bound::Unbounded));
+    if broken!(SliceSkips) && after.is_some() {
+        seats.next();
+    }
     let mut last = None;
-    for (seat, handle) in seats.by_ref().take(most) {
+    for (seat, handle) in seats.by_ref().take(broken!(SliceSkips, 2, else most)) {
         visit(&seat.0, seat.1, handle);
         last = Some(seat);
     }

@@ -112,7 +112,8 @@ impl<H: Clone> Hub<H> {
         if !self.is_in(&asker.engine.user, &group) && !request.rights.contains(Rights::LIST) {
             return Err(Failure::NotAllowed);
         }
-        let listing = Listing { kind: ListKind::Members, limit };
+        let kind = if group.is_dynamic() { ListKind::MembersOfDynamic } else { ListKind::Members };
+        let listing = Listing { kind, limit };
         if group.is_dynamic() {
             let dynamic = self.groups.dynamic(&group).ok_or(Failure::NotAllowed)?;
             let after = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
@@ -140,7 +141,7 @@ impl<H: Clone> Hub<H> {
     }
 
     /// A page of these names, with who of them is online.
-    pub(super) fn page_of(&self, names: &[UserId], listing: Listing) -> Result<Page, Failure> {
+    pub(super) fn page_of(&mut self, names: &[UserId], listing: Listing) -> Result<Page, Failure> {
         let fits = cut(names, listing.limit, |name| name.len());
         // The names are all that there are if they are fewer than were asked for.
         let cursor = match fits.last() {
@@ -151,18 +152,19 @@ impl<H: Clone> Hub<H> {
         };
         let mut out = BytesMut::new();
         let encoded = if listing.kind == ListKind::OnlineContacts {
-            let devices = |name: &UserId| {
-                let devices = self.people.get(name).into_iter().flat_map(|person| &person.devices);
-                devices.map(|login| login.device.0).take(255).collect::<Vec<u8>>()
-            };
+            let mut devices =
+                |name: &UserId| self.show(name, true).into_iter().map(|device| device.0).take(255).collect::<Vec<u8>>();
             let online: Vec<(&UserId, Vec<u8>)> =
                 fits.iter().map(|name| (name, devices(name))).filter(|(_, devices)| !devices.is_empty()).collect();
             let online: Vec<OnlineUser<'_>> =
                 online.iter().map(|(name, devices)| OnlineUser::new(name.as_str(), devices)).collect();
             OnlineUsers::encode(&online, &mut out)
         } else {
-            let members: Vec<Member<'_>> =
-                fits.iter().map(|name| Member { user: name.as_str(), online: self.is_online(name) }).collect();
+            let by_store = listing.kind != ListKind::MembersOfDynamic;
+            let mut members: Vec<Member<'_>> = Vec::with_capacity(fits.len());
+            for name in fits {
+                members.push(Member { user: name.as_str(), online: !self.show(name, by_store).is_empty() });
+            }
             Members::encode(&members, &mut out)
         };
         encoded.map_err(|_| Failure::Internal)?;

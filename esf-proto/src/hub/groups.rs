@@ -334,7 +334,9 @@ impl<H: Clone> Hub<H> {
     }
 
     fn leave(&mut self, user: &UserId, by: SessionId, group: &GroupId) {
-        self.leave_seats(user, group);
+        if !broken!(SeatKept) {
+            self.leave_seats(user, group);
+        }
         self.groups.leave(group, user);
         self.tell_group(by, group, GroupEventKind::Left, user, None);
     }

@@ -15,7 +15,7 @@ const OPEN: usize = 65_536;
 /// The open requests. They end in the order in which they were asked, if the store does not answer.
 #[derive(Debug)]
 pub(super) struct Jobs<P> {
-    open: BTreeMap<JobId, (Instant, P)>,
+    pub(super) open: BTreeMap<JobId, (Instant, P)>,
     requests: VecDeque<(JobId, StoreRequest)>,
     last: u64,
 }

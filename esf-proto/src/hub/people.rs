@@ -41,6 +41,8 @@ pub(super) struct Social<H> {
     pub(super) fresh: Vec<GroupId>,
     /// The devices that others were told to be online, in order.
     pub(super) told: Vec<DeviceKind>,
+    /// Devices that a list showed before others were told of them.
+    shown: Vec<DeviceKind>,
     due: Option<Instant>,
     waiting: VecDeque<(Asker<H>, PeopleRequest)>,
 }
@@ -57,6 +59,7 @@ impl<H> Social<H> {
             before: Arc::new([]),
             fresh: Vec::new(),
             told: Vec::new(),
+            shown: Vec::new(),
             due: None,
             waiting: VecDeque::new(),
         }
@@ -91,6 +94,7 @@ pub(super) enum ListKind {
     Contacts,
     OnlineContacts,
     Members,
+    MembersOfDynamic,
 }
 
 /// The answer to a request about people, to be put into the asker's outbox after the hub's lock is released.
@@ -133,8 +137,9 @@ impl<H: Clone> Hub<H> {
 
     /// The store's answer. One to nothing that is open is counted and ignored.
     pub fn handle_response(&mut self, now: Instant, job: JobId, answer: Result<StoreResponse, StoreFailed>) {
-        match self.jobs.take(job) {
-            Some(purpose) => self.answered(now, job, purpose, answer.ok()),
+        let meant = broken!(AnswerOfAnother, self.jobs.open.keys().next().copied().unwrap_or(job), else job);
+        match self.jobs.take(meant) {
+            Some(purpose) => self.answered(now, meant, purpose, answer.ok()),
             None => self.counters.store_unasked.add(1),
         }
     }
@@ -348,7 +353,9 @@ impl<H: Clone> Hub<H> {
         self.leave_all_seats(user, session);
         if self.social(user).is_some() {
             let wait = if at_once { Duration::ZERO } else { self.config.presence_window };
-            self.due_at(now + wait, user);
+            if at_once || !broken!(EndUntold) {
+                self.due_at(now + wait, user);
+            }
         }
     }
 
@@ -378,14 +385,23 @@ impl<H: Clone> Hub<H> {
         if devices.is_empty() && self.config.quit_on_offline {
             self.quit_all(user);
         }
+        let contacts: Option<Arc<[UserId]>> =
+            broken!(PresenceToStrangers, self.social(user).map(|social| social.contacts.clone()), else None);
+        let strangers: Option<Arc<[UserId]>> = contacts.map(|contacts| {
+            let known = contacts.iter().filter_map(|name| self.people.get(name)?.social.as_ref());
+            known.flat_map(|social| social.contacts.iter().cloned()).collect()
+        });
         let Some(Person { devices, social: Some(social), .. }) = self.people.get_mut(user) else { return };
         let mut is: Vec<DeviceKind> = devices.iter().map(|login| login.device).collect();
         is.sort_unstable();
         is.dedup();
         let ask = self.config.store && (!social.known || social.stale) && !is.is_empty();
-        if let Some(change) = Change::between(&social.told, &is) {
+        let shown = core::mem::take(&mut social.shown);
+        let change = Change::since_shown(&social.told, &shown, &is);
+        let flap = broken!(FlapTold, Some(Change { online: Some(!is.is_empty()), devices: Vec::new() }), else None);
+        if let Some(change) = change.or(flap) {
             social.told = is;
-            let contacts = social.contacts.clone();
+            let contacts = strangers.unwrap_or_else(|| social.contacts.clone());
             let mut groups = social.groups.clone();
             groups.extend(self.groups.dynamic_of(user).cloned());
             if !contacts.is_empty() || !groups.is_empty() {
@@ -397,6 +413,26 @@ impl<H: Clone> Hub<H> {
             self.ask_who(now, user);
         }
         self.forget_if_gone(user);
+    }
+
+    /// The devices of a user as a list shows them. It shows the state that the news which are told later build upon: what
+    /// is gone and not told yet is still there, nobody is there whose contacts could not be told, and what is there
+    /// before it is told is remembered, so that its end is told even if its beginning never is.
+    pub(super) fn show(&mut self, user: &UserId, by_store: bool) -> Vec<DeviceKind> {
+        let Some(person) = self.people.get_mut(user) else { return Vec::new() };
+        let mut is: Vec<DeviceKind> = person.devices.iter().map(|login| login.device).collect();
+        is.sort_unstable();
+        is.dedup();
+        let Some(social) = person.social.as_deref_mut() else { return is };
+        if by_store && !social.known {
+            return Vec::new();
+        }
+        let new: Vec<DeviceKind> = is.iter().filter(|device| !social.told.contains(device)).copied().collect();
+        social.shown.retain(|device| !new.contains(device));
+        social.shown.extend(new);
+        let gone: Vec<DeviceKind> = social.told.iter().filter(|device| !is.contains(device)).copied().collect();
+        is.extend(gone);
+        is
     }
 
     /// Lets go of a user of whom there is no login and nothing left to tell.

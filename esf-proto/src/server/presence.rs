@@ -36,6 +36,19 @@ impl Change {
         let online = (told.is_empty() != is.is_empty()).then_some(!is.is_empty());
         (!devices.is_empty()).then_some(Self { online, devices })
     }
+
+    /// The same, when a list has meanwhile shown devices that were not told: of those that are gone again it tells that.
+    pub(crate) fn since_shown(told: &[DeviceKind], shown: &[DeviceKind], is: &[DeviceKind]) -> Option<Self> {
+        let gone = shown.iter().filter(|device| !told.contains(device) && !is.contains(device));
+        let gone: Vec<(DeviceKind, bool)> = gone.map(|device| (*device, false)).collect();
+        let change = Self::between(told, is);
+        if gone.is_empty() {
+            return change;
+        }
+        let mut change = change.unwrap_or(Self { online: is.is_empty().then_some(false), devices: Vec::new() });
+        change.devices.extend(gone);
+        Some(change)
+    }
 }
 
 /// News that wait, by whom they are of.
@@ -84,6 +97,9 @@ impl News {
             return None;
         }
         let latest = self.of.entry(subject.clone()).or_default();
+        if known && broken!(OlderNews) {
+            return Some(0);
+        }
         if is_contact {
             latest.contact = change.online.or(latest.contact);
             for &(device, online) in &change.devices {

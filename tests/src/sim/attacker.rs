@@ -208,7 +208,7 @@ impl Sim {
         let frame = |frame: &Frame<'_>| bytes_of(frame, Flags::NONE);
         let own_id = random.below(500);
         let mine = |to| Envelope::new(to, from, own_id);
-        match random.below(18) {
+        match random.below(19) {
             0 => frame(&Frame::Send { envelope: mine(to), info_type: number, body: &body }),
             1 => frame(&Frame::Certain { envelope: mine(to), ttl_ms: 5_000, info_type: number, body: &body }),
             2 => frame(&Frame::Query { envelope: mine(to), ttl_ms: 5_000, info_type: number, body: &body }),
@@ -260,6 +260,10 @@ impl Sim {
                 } else {
                     frame(&Frame::BlobCancel { envelope, stream, code: Failure::Cancelled })
                 }
+            }
+            17 => {
+                let group = *random.one_of(&super::people::GROUPS);
+                frame(&Frame::Broadcast { envelope: mine(Address::Group { group }), info_type: number, body: &body })
             }
             _ => {
                 let mut garbage = BytesMut::new();

@@ -23,6 +23,7 @@ use super::{
     clock::Clock,
     counts::Book,
     ledger::{Kind, Outcome, Party, body_of, number_in},
+    people::Seen,
     plan::{PLACES, USERS},
     server::answering,
     trouble::Trouble,
@@ -77,6 +78,10 @@ pub struct Engine {
     /// When it had to begin a new session, and when its last one ended.
     pub(super) fresh: Vec<Instant>,
     pub(super) started: Instant,
+    /// When the server began its present session.
+    pub(super) began: Instant,
+    /// What it was told of others in that.
+    pub(super) seen: Seen,
     /// The place of its last interactive login among all that the server took.
     pub(super) placed: Option<u64>,
     pub(super) online: bool,
@@ -209,6 +214,8 @@ impl Sim {
             trouble,
             fresh: Vec::new(),
             started: self.now,
+            began: self.now,
+            seen: Seen::default(),
             placed: None,
             online: false,
         });
@@ -395,9 +402,15 @@ impl Sim {
         let kind = match (number.and_then(|number| self.ledger.sent(number)), &message.kind, message.id) {
             (Some(sent), MessageKind::Information, None) if sent.kind == Kind::Volatile => Kind::Volatile,
             (_, _, Some(_)) => Kind::Certain,
+            (_, MessageKind::Broadcast { .. }, _) => Kind::Broadcast,
             _ => Kind::Plain,
         };
         self.runs(by, number.unwrap_or(u32::MAX), kind, &message.source, &message.body);
+        if let MessageKind::Broadcast { group } = &message.kind
+            && self.violation.is_none()
+        {
+            self.broadcast_comes(by, number.unwrap_or(u32::MAX), group);
+        }
     }
 
     /// Some handler runs what was sent.
@@ -443,7 +456,10 @@ impl Sim {
             self.tell(engine, || format!("hears {}", &text[..text.len().min(120)]));
         }
         match event {
-            Told::LoginCompleted { .. } => self.comes_online(engine),
+            Told::LoginCompleted { .. } => {
+                self.comes_online(engine);
+                self.begins_to_look(engine);
+            }
             Told::RelogonCompleted { mode, .. } => {
                 if mode == Some(Mode::Fresh) {
                     let now = self.now;
@@ -451,6 +467,11 @@ impl Sim {
                 }
                 if mode.is_some() {
                     self.comes_online(engine);
+                }
+                match mode {
+                    Some(Mode::Fresh) => self.begins_to_look(engine),
+                    Some(Mode::Resumed) => self.looks(engine),
+                    None => {}
                 }
             }
             Told::ConnectionInterrupted { .. } => {
@@ -460,8 +481,23 @@ impl Sim {
             }
             Told::Acked { id } => self.ends(engine, id, Outcome::Acked),
             Told::Replied { id, body } => self.is_answered(engine, id, &body),
-            Told::Failed { id, failure } => self.ends(engine, id, Outcome::Failed(failure)),
-            Told::Responded { id, status, .. } => self.responded(engine, id, status),
+            Told::Failed { id, failure } => {
+                self.list_failed(engine, id, failure);
+                self.ends(engine, id, Outcome::Failed(failure));
+            }
+            Told::Responded { id, status, body, .. } => {
+                match status {
+                    Ok(()) => self.list_comes(engine, id, &body),
+                    Err(failure) => self.list_failed(engine, id, failure),
+                }
+                self.responded(engine, id, status);
+            }
+            Told::ContactConnected { user } => self.is_told(engine, &user, None, false, true),
+            Told::ContactOffline { user } => self.is_told(engine, &user, None, false, false),
+            Told::ContactDeviceConnected { user, device } => self.is_told(engine, &user, Some(device), false, true),
+            Told::ContactDeviceOffline { user, device } => self.is_told(engine, &user, Some(device), false, false),
+            Told::GroupmateConnected { user } => self.is_told(engine, &user, None, true, true),
+            Told::GroupmateOffline { user } => self.is_told(engine, &user, None, true, false),
             Told::Undeliverable { note, failure } => self.undeliverable(engine, note, failure),
             Told::Query(query) => self.is_asked(engine, &query),
             Told::Blob(event) => self.blob_event(engine, &event),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Event, Sim, plan::Plan, random::Random};
+use super::{Event, Sim, people::Manner, plan::Plan, random::Random};
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 19] = [
+pub const FAULTS: [Fault; 20] = [
     Fault { name: "cuts", percent: 100, begin: soon, strike: cut },
     Fault { name: "half-open at the server", percent: 40, begin: soon, strike: server_learns_late },
     Fault { name: "half-open at the client", percent: 30, begin: soon, strike: client_learns_late },
@@ -38,6 +38,7 @@ pub const FAULTS: [Fault; 19] = [
     Fault { name: "several frames a message", percent: 50, begin: coalesce, strike: never },
     Fault { name: "a wall clock that jumps", percent: 20, begin: seldom, strike: jump },
     Fault { name: "a malicious client", percent: 30, begin: malice, strike: attack },
+    Fault { name: "a store that is slow or fails", percent: 35, begin: soon, strike: store_misbehaves },
 ];
 
 /// A fault of this seed.
@@ -79,6 +80,7 @@ pub(super) fn heal(sim: &mut Sim) {
     let now = sim.now;
     sim.attacker_leaves();
     sim.server.stopped_until = now;
+    sim.people.manner_until = now;
     sim.server.slow_logins = Duration::ZERO;
     for link in 0..sim.links.len() {
         let wire = &mut sim.links[link];
@@ -364,4 +366,14 @@ fn malice(sim: &mut Sim, random: &mut Random) -> Option<Duration> {
 fn attack(sim: &mut Sim, random: &mut Random) -> Duration {
     sim.attack(random);
     random.millis(20, 600)
+}
+
+/// For a while; what it was asked meanwhile it answers late, badly, twice or never.
+fn store_misbehaves(sim: &mut Sim, random: &mut Random) -> Duration {
+    let slow = Manner::Slow(random.millis(100, 25_000));
+    let manner = *random.one_of(&[slow, slow, Manner::Silent, Manner::Fails, Manner::Twice]);
+    let until = sim.now + random.millis(1_000, 30_000);
+    sim.people.misbehaves(manner, until);
+    sim.say("store", || format!("is {manner:?} for a while"));
+    random.millis(5_000, 30_000)
 }

@@ -8,6 +8,7 @@ use esf_proto::{close::CloseReason, failure::Failure, server::Relogin, time::Ins
 use super::{
     Sim,
     client::Engine,
+    gatherings,
     ledger::{Kind, Outcome, Party, Sent, Target},
     links::Far,
     plan::{PLACES, Place},
@@ -23,12 +24,15 @@ pub struct Invariant {
 }
 
 /// All of them.
-pub const INVARIANTS: [Invariant; 5] = [
+pub const INVARIANTS: [Invariant; 8] = [
     Invariant { name: "1 once", holds: everything_has_an_outcome },
     Invariant { name: "1 acked", holds: what_was_acked_was_run },
     Invariant { name: "3 loss", holds: nothing_was_lost_in_silence },
     Invariant { name: "3 counts", holds: everything_is_counted },
     Invariant { name: "6 budget", holds: nothing_is_left_over },
+    Invariant { name: "7 presence", holds: gatherings::presence_is_true },
+    Invariant { name: "3 broadcasts", holds: gatherings::no_broadcast_is_lost },
+    Invariant { name: "10 groups", holds: gatherings::groups_are_true },
 ];
 
 pub(super) fn at_rest(sim: &mut Sim) {
@@ -178,7 +182,7 @@ impl Sim {
 
     pub(super) fn targets_of(&self, to: Target) -> Vec<usize> {
         let is_target = |place: &Place| match to {
-            Target::Server => false,
+            Target::Server | Target::Group(_) => false,
             Target::User(user) => place.user == user,
             Target::Device(of) => PLACES[of] == *place,
         };

@@ -23,6 +23,8 @@ pub enum Target {
     User(usize),
     /// One device: the place of its person.
     Device(usize),
+    /// A group, as a place in the table of groups.
+    Group(usize),
 }
 
 /// What kind of thing was sent. Order holds within each.
@@ -38,6 +40,8 @@ pub enum Kind {
     Query,
     /// A blob.
     Blob,
+    /// A broadcast to a group.
+    Broadcast,
 }
 
 /// How something ended at its sender.
@@ -68,6 +72,8 @@ pub struct Sent {
     pub len: usize,
     /// Whether its sender wants to hear of a failure.
     pub tell: bool,
+    /// Whether the devices of its sender get it too.
+    pub echo: bool,
     /// How it ended, and when.
     pub outcome: Option<(Outcome, Instant)>,
     /// Who ran it.
@@ -203,7 +209,8 @@ impl Ledger {
 
     /// Each kind keeps its order always; messages keep one order together unless the sender had to begin anew.
     fn check_order(&mut self, number: u32, kind: Kind, from: Party, by: Party, together: bool) -> Wrong {
-        if kind == Kind::Blob {
+        // Broadcasts keep their order by group.
+        if matches!(kind, Kind::Blob | Kind::Broadcast) {
             return None;
         }
         let last = self.last.entry((from, by)).or_default();

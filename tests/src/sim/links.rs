@@ -247,6 +247,7 @@ impl Sim {
                     self.placed += 1;
                     of.placed = Some(self.placed);
                 }
+                of.began = self.now;
                 of.books.push(Book::new(welcome.window));
                 of.books.len() - 1
             }

@@ -19,10 +19,12 @@ pub mod clock;
 pub mod counts;
 pub mod drive;
 pub mod faults;
+pub mod gatherings;
 pub mod invariants;
 pub mod ledger;
 pub mod line;
 pub mod links;
+pub mod people;
 pub mod plan;
 pub mod random;
 pub mod report;
@@ -47,6 +49,7 @@ use self::{
     faults::{Active, FAULTS},
     ledger::Ledger,
     links::Link,
+    people::People,
     plan::{PLACES, Plan},
     random::Random,
     report::{Options, Report, Violation},
@@ -95,6 +98,12 @@ pub enum Event {
     Restart,
     /// The server looks after what it keeps.
     Upkeep,
+    /// The store answers.
+    Stored(usize),
+    /// The server is about to know who a user is.
+    Known(usize, esf_proto::store::JobId),
+    /// A client asks for lists that it was not told.
+    Look(usize),
 }
 
 #[derive(Debug)]
@@ -176,6 +185,7 @@ pub struct Sim {
     pub(super) links: Vec<Link>,
     pub(super) server: Server,
     pub(super) ledger: Ledger,
+    pub(super) people: People,
     pub(super) trace: Trace,
     pub(super) faults: Vec<Active>,
     pub(super) attacker: Attacker,
@@ -202,6 +212,8 @@ const PATIENCE: Duration = Duration::from_secs(400);
 /// How long it lasts at least.
 const REST: Duration = Duration::from_secs(20);
 
+/// Until then the server has asked its store again by itself.
+const RETRIED: Duration = Duration::from_secs(50);
 /// How often the counts are looked at, a second apart: something may just have gone out.
 const COUNTED: usize = 5;
 
@@ -229,6 +241,7 @@ impl Sim {
             engines: Vec::new(),
             links: Vec::new(),
             ledger: Ledger::default(),
+            people: People::new(&random, plan.server.store),
             trace: Trace::new(options.trace),
             ready,
             attacker: Attacker::default(),
@@ -273,6 +286,15 @@ impl Sim {
         while self.violation.is_none() && self.now < patience && !self.is_at_rest() {
             let next = self.now + Duration::from_secs(5);
             self.until(next);
+            if self.now > rest + RETRIED {
+                self.asks_about_the_unknown();
+            }
+        }
+        // Who is gone without a word is offline after the resume window and as long as presence waits.
+        let settled = self.now + self.plan.server.resume_window + Duration::from_secs(3);
+        self.until(settled);
+        if self.violation.is_none() {
+            self.roll_call();
         }
         // Of what went out last the counts are still under way.
         for _ in 0..COUNTED {
@@ -289,6 +311,7 @@ impl Sim {
 
     fn is_at_rest(&self) -> bool {
         self.ledger.open().is_empty()
+            && self.everybody_looked()
             && self.engines.iter().all(|engine| engine.requests.is_empty() && (engine.online || engine.is_gone()))
             && self.server.node.as_ref().is_none_or(|node| node.held_bytes() == 0)
     }
@@ -342,6 +365,9 @@ impl Sim {
             Event::Start(place) => self.start(place),
             Event::Restart => self.server_starts(),
             Event::Upkeep => self.upkeep(),
+            Event::Stored(answer) => self.stored(answer),
+            Event::Known(user, job) => self.knows(user, job),
+            Event::Look(engine) => self.looks(engine),
         }
     }
 
@@ -351,6 +377,7 @@ impl Sim {
             match self.ready.pop() {
                 None => return,
                 Some(server::NODE) => self.turn_node(),
+                Some(people::STORE) => self.turn_store(),
                 Some(attacker::ATTACKER) => self.attacker_turn(),
                 Some(link) => self.turn_server(link),
             }

@@ -98,6 +98,7 @@ impl Plan {
             relogin: if random.percent(20) { Relogin::IgnoreNew } else { Relogin::ReplaceOld },
             ..Config::default()
         };
+        let server = Config { store: random.percent(75), quit_on_offline: random.percent(70), ..server };
         Self {
             length,
             places: random.between(5, PLACES.len() as u64) as usize,

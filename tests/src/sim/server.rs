@@ -25,6 +25,7 @@ use super::{
     clock::Clock,
     ledger::{Kind, Outcome, Party, body_of, number_in},
     links::Far,
+    people::STORE,
     plan::Plan,
     random::Random,
     trouble::Trouble,
@@ -130,6 +131,7 @@ impl Server {
         node.register(&Waking::waker(NODE, &self.ready));
         node.register_events(&Waking::waker(NODE, &self.ready));
         node.register_outcomes(&Waking::waker(NODE, &self.ready));
+        node.register_store(&Waking::waker(STORE, &self.ready));
         self.node = Some(node);
     }
 
@@ -365,18 +367,31 @@ impl Sim {
         node.register(&Waking::waker(NODE, &self.ready));
         node.register_events(&Waking::waker(NODE, &self.ready));
         node.register_outcomes(&Waking::waker(NODE, &self.ready));
-        if node.poll_timeout().is_some_and(|at| at <= local) {
+        for round in 0.. {
+            if node.poll_timeout().is_none_or(|at| at > local) {
+                break;
+            }
+            // What goes to many is carried on slice by slice, at once.
+            let carries_on = round == 0 || node.poll_timeout() == Some(Instant::ZERO);
+            if !carries_on || round > 1_000 {
+                self.violate("9 timers", "the node has a timer that is due again at once".into());
+                break;
+            }
             node.handle_timeout(local);
             self.calls += 1;
-            if node.poll_timeout().is_some_and(|at| at <= local) {
-                self.violate("9 timers", "the node has a timer that is due again at once".into());
-            }
         }
         while let Some(event) = node.poll_event() {
-            if let ServerEvent::TransmitFailed { info_type, failure, .. } = event
-                && let Some(sent) = self.ledger.sent_mut(info_type)
-            {
-                sent.told.push(failure);
+            match event {
+                ServerEvent::TransmitFailed { info_type, failure, .. } => {
+                    if let Some(sent) = self.ledger.sent_mut(info_type) {
+                        sent.told.push(failure);
+                    }
+                }
+                ServerEvent::BroadcastFailed { group, from, to, .. } => {
+                    let (from, now) = (self.party_of(&from), self.now);
+                    self.people.note_missed(group, from, to, now);
+                }
+                _ => {}
             }
         }
         while let Some(event) = node.poll_outcome(local) {
@@ -461,6 +476,7 @@ impl Sim {
             engine.trouble.begins(now);
         }
         self.attacker.conn_is_gone();
+        self.people.server_is_gone();
         self.ledger.abandon(party);
         self.server.asked.clear();
         self.server.node = None;

@@ -11,6 +11,7 @@ use esf_proto::{
 use super::{
     Event, Sim,
     ledger::{Kind, Outcome, Party, Sent, Target, body_of},
+    people::{DYNAMIC, GROUPS, group},
     plan::{PLACES, USERS},
     random::Random,
 };
@@ -26,7 +27,7 @@ pub struct Work {
 }
 
 /// All of them.
-pub const WORKS: [Work; 12] = [
+pub const WORKS: [Work; 15] = [
     Work { name: "plain sends", weight: 20, act: plain },
     Work { name: "certain sends", weight: 30, act: certain },
     Work { name: "queries", weight: 12, act: query },
@@ -39,6 +40,9 @@ pub const WORKS: [Work; 12] = [
     Work { name: "logins elsewhere", weight: 1, act: login_elsewhere },
     Work { name: "kicks", weight: 1, act: kick },
     Work { name: "log-offs", weight: 1, act: log_off },
+    Work { name: "broadcasts", weight: 8, act: broadcast },
+    Work { name: "dynamic groups", weight: 6, act: change_group },
+    Work { name: "broadcasts of the server", weight: 2, act: server_broadcasts },
 ];
 
 /// Does one work and plans the next.
@@ -132,7 +136,8 @@ fn some_target(sim: &Sim, random: &mut Random) -> Target {
 pub(super) fn address(to: Target) -> To {
     let user = |user: usize| UserId::parse(USERS[user], 64).expect("a name");
     match to {
-        Target::Server => To::Server,
+        // Broadcasts have an address of their own.
+        Target::Server | Target::Group(_) => To::Server,
         Target::User(of) => To::User(user(of)),
         Target::Device(place) => To::Device(user(PLACES[place].user), PLACES[place].device),
     }
@@ -165,6 +170,7 @@ fn new_sent(sim: &Sim, kind: Kind, engine: usize, to: Target, ttl: Duration, len
         ttl,
         len,
         tell: false,
+        echo: false,
         outcome: None,
         runs: Vec::new(),
         ran_at: None,
@@ -308,5 +314,73 @@ fn log_off(sim: &mut Sim, random: &mut Random) {
     of.trouble.begins(now);
     of.session.log_off(local);
     sim.tell(engine, || "logs off".into());
+    sim.turn_client(engine);
+}
+
+fn broadcast(sim: &mut Sim, random: &mut Random) {
+    let Some(engine) = someone(sim, random) else { return };
+    let of = random.place(GROUPS.len());
+    let len = random.between(4, sim.plan.body) as usize;
+    let (many, tell, echo) = (random.percent(10), random.percent(60), random.percent(20));
+    for _ in 0..if many { random.between(2, 80) } else { 1 } {
+        broadcasts_to(sim, engine, of, len, tell, echo);
+    }
+    sim.turn_client(engine);
+}
+
+/// One broadcast; gives its number.
+pub(super) fn broadcasts_to(sim: &mut Sim, engine: usize, of: usize, len: usize, tell: bool, echo: bool) -> u32 {
+    let number = sim.ledger.next();
+    let body = body_of(number, len);
+    let len = body.len();
+    let local = sim.engines[engine].clock.shows(sim.now);
+    let options = MessageOptions { policy: Policy::Queue, echo, tell: tell.then_some(u64::from(number)) };
+    let taken = sim.engines[engine].session.broadcast(local, &group(of), number, body, options);
+    let sent = new_sent(sim, Kind::Broadcast, engine, Target::Group(of), Duration::ZERO, len);
+    entered(sim, engine, Sent { tell, echo, ..sent }, taken.map(|()| None));
+    number
+}
+
+fn server_broadcasts(sim: &mut Sim, random: &mut Random) {
+    let Some(node) = sim.server.node.clone() else { return };
+    let of = random.place(GROUPS.len());
+    let number = sim.ledger.next();
+    let body = body_of(number, random.between(4, sim.plan.body) as usize);
+    let mut sent = new_sent(sim, Kind::Broadcast, 0, Target::Group(of), Duration::ZERO, body.len());
+    sent.from = Party::Server(sim.server.life);
+    if let Err(failure) = node.broadcast(&group(of), number, &body) {
+        sent.refused = true;
+        sent.outcome = Some((Outcome::Failed(failure), sim.now));
+    }
+    sim.ledger.enter(sent);
+    sim.say("server", || format!("sends #{number}, Broadcast to {}", GROUPS[of]));
+}
+
+/// Somebody joins, quits, or says who else is in a group.
+fn change_group(sim: &mut Sim, random: &mut Random) {
+    let Some(engine) = someone(sim, random) else { return };
+    let of = random.between(*DYNAMIC.start() as u64, *DYNAMIC.end() as u64) as usize;
+    let (group, whom) = (group(of), random.place(USERS.len()));
+    let other = UserId::parse(USERS[whom], 64).expect("a name");
+    let user = PLACES[sim.engines[engine].place].user;
+    let local = sim.engines[engine].clock.shows(sim.now);
+    let session = &mut sim.engines[engine].session;
+    let (name, taken) = match random.below(9) {
+        0..3 => ("join", session.join_group(local, &group)),
+        3..5 => ("quit", session.quit_group(local, &group)),
+        5 => ("invite", session.invite(local, &group, &other)),
+        6 => ("pull in", session.pull_in(local, &group, &other)),
+        7 => ("remove", session.remove_member(local, &group, &other)),
+        _ => ("tag", session.tag_group(local, &group, "tag")),
+    };
+    if let Ok(id) = taken {
+        sim.engines[engine].requests.insert(id, name);
+        match name {
+            "join" => sim.people.may_enter(user, of),
+            "pull in" => sim.people.may_enter(whom, of),
+            _ => {}
+        }
+        sim.tell(engine, || format!("asks to {name} {} ({other})", GROUPS[of]));
+    }
     sim.turn_client(engine);
 }

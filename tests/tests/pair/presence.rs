@@ -205,6 +205,39 @@ fn contacts_are_listed_by_pages_with_who_is_online() {
     assert!(online == ["cleo"] && cursor.is_empty());
 }
 
+/// The names of the contacts that are online by the list.
+fn online(world: &mut World, who: Who) -> Vec<String> {
+    let now = world.now;
+    let id = world.session(who).online_contacts(now, 0, &[]).unwrap();
+    world.run();
+    let (body, _) = page(world, who, id);
+    OnlineUsers::decode(&body).unwrap().map(|entry| entry.user.to_owned()).collect()
+}
+
+/// A flap is silent, so a list must not show what it has for a moment.
+#[test]
+fn a_list_in_the_middle_of_a_flap_is_true_after_it() {
+    let mut world = friends(&[("anna", "ben")]);
+    let (anna, old) = (world.join("anna"), world.join("ben"));
+    world.advance(SECOND * 2);
+    world.away(old);
+    world.advance(SECOND * 60 + Duration::from_millis(500));
+    let listed = online(&mut world, anna);
+    let ben = world.join("ben");
+    world.advance(SECOND * 2);
+    news(&mut world, anna);
+    assert_eq!(listed, ["ben"], "gone for a moment and back, and nobody is told of that");
+    log_off(&mut world, ben);
+    world.advance(SECOND * 2);
+    news(&mut world, anna);
+
+    let ben = world.join("ben");
+    world.advance(Duration::from_millis(300));
+    assert_eq!(online(&mut world, anna), ["ben"], "there, and not told yet");
+    log_off(&mut world, ben);
+    assert_eq!(news(&mut world, anna), ["ben/4 off", "ben off"]);
+}
+
 #[test]
 fn without_a_store_nobody_has_contacts() {
     let mut world = World::new();
