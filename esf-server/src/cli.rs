@@ -345,6 +345,9 @@ pub(crate) struct Send {
     /// Wait until it has arrived; without this, until the server has it
     #[arg(long)]
     pub(crate) certainly: bool,
+    /// Have the server keep it if the receiver is offline, until they log in
+    #[arg(long, requires = "certainly")]
+    pub(crate) store: bool,
 }
 
 #[derive(Debug, Args)]

@@ -259,7 +259,14 @@ impl Exit {
 
     fn of_failure(failure: Failure, target: &str) -> Self {
         let (code, reason) = match failure {
-            Failure::Offline | Failure::NoSuchUser => {
+            Failure::NoSuchUser => {
+                (Code::NotThere, format!("there is no user {target} for whom messages are kept; check the name"))
+            }
+            Failure::QuotaFull => (
+                Code::NoRoom,
+                format!("as many messages as may be wait for {target} already; try again when {target} was online"),
+            ),
+            Failure::Offline => {
                 (Code::Offline, format!("{target} is offline; try again when `esf listen` or `esf chat` runs there"))
             }
             Failure::Busy => (Code::Busy, format!("the queue of {target} is full; try again later")),

@@ -65,6 +65,23 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     data_encoding::BASE64.encode(bytes)
 }
 
+/// A time of day in milliseconds since the Unix epoch, in the form of RFC 3339 and UTC, to the second.
+pub(crate) fn utc(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (mut days, time) = (seconds / 86_400, seconds % 86_400);
+    // Years from March on, so that a leap day is the last of its year; 400 of them are 146,097 days.
+    days += 719_468;
+    let (eras, day) = (days / 146_097, days % 146_097);
+    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let months = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * months + 2) / 5 + 1;
+    let month = if months < 10 { months + 3 } else { months - 9 };
+    let year = eras * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 fn unwritten(error: &io::Error) -> Exit {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Exit::output_closed(),

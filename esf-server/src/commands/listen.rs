@@ -15,7 +15,7 @@ use crate::{
     connect,
     exit::Exit,
     files::{Inbox, NotReceived, Received},
-    output::{self, Layout, Print, Printer, base64, printable},
+    output::{self, Layout, Print, Printer, base64, printable, utc},
     progress::Board,
     signals::Signals,
 };
@@ -63,7 +63,8 @@ impl Listener {
         let from = context.source.user().map(UserId::as_str);
         let group = context.group.as_ref().map(GroupId::as_str);
         let base64 = text.is_err().then(|| base64(body));
-        let arrival = Arrival { event, group, from, info_type, tag, text: text.ok(), base64 };
+        let accepted_at_ms = context.accepted_at.map(|at| at.0);
+        let arrival = Arrival { event, group, from, info_type, tag, accepted_at_ms, text: text.ok(), base64 };
         let line = if self.json { arrival.json() } else { arrival.line() };
         // A printer that is gone ends the command.
         let _ = self.lines.send(Print::Line(line)).await;
@@ -179,6 +180,9 @@ struct Arrival<'a> {
     info_type: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     tag: Option<&'a str>,
+    /// When the server stored it, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at_ms: Option<u64>,
     /// The body, if it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
@@ -201,7 +205,8 @@ impl Arrival<'_> {
         };
         let kind = self.event.replace('_', " ");
         let group = in_group(self.group);
-        format!("{kind}{group} from {from}, type {}{tag}: {body}", self.info_type)
+        let stored = self.accepted_at_ms.map(|at| format!(", stored at {}", utc(at))).unwrap_or_default();
+        format!("{kind}{group} from {from}, type {}{tag}{stored}: {body}", self.info_type)
     }
 }
 

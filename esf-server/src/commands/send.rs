@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use esf_tokio::{Bytes, To};
+use esf_tokio::{Bytes, CertainOptions, Delivered, To};
 
 use crate::{
     cli::{Letter, Send},
     connect,
     exit::{Code, Exit},
+    output::{self, printable},
 };
 
 /// As long as a certain send takes at most.
@@ -18,6 +19,14 @@ pub(crate) async fn run(args: Send) -> Result<(), Exit> {
     let body = Bytes::from(text);
     connect::once(&args.login, async |client| {
         let target = To::User(to.clone());
+        if args.store {
+            let options = CertainOptions { store_if_offline: true, ..CertainOptions::default() };
+            let sent = client.send_certainly_with(target, info_type, body, options).await;
+            return match sent.map_err(|error| Exit::of_call(&error, &to))? {
+                Delivered::Stored => output::line(&format!("stored for {}, who is offline", printable(&to))),
+                _ => Ok(()),
+            };
+        }
         if args.certainly {
             let sent = client.send_certainly(target, info_type, body).await;
             return sent.map_err(|error| Exit::of_call(&error, &to));

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use crate::accounts::Data;
+use crate::{accounts::Data, esf::Server};
 
 /// Puts a message into a store, as a server would have.
 fn add_message(store: &Connection, number: i64, receiver: &str, sender: &str, dead: bool) {
@@ -97,4 +97,23 @@ fn dead_letters_are_listed_tried_again_and_dropped() {
     let waiting = "SELECT count(*) FROM message WHERE dead = 0 AND (tries = 0 OR number = 4)";
     let waiting: u64 = store.query_row(waiting, [], |row| row.get(0)).unwrap();
     assert_eq!(waiting, 3);
+}
+
+#[test]
+fn a_message_to_somebody_offline_is_stored_survives_kill_and_arrives_with_its_time() {
+    let data = Data::new("kept");
+    let flags = format!("--data {}", data.path());
+    let server = Server::start(&flags);
+    let stored = server.run("bob", "send --to alice --type 1 --certainly --store hello").fine();
+    assert_eq!(stored, ["stored for alice, who is offline"]);
+    server.process.kill();
+    let server = Server::start(&flags);
+    let mut alice = server.user("alice", "listen");
+    let lines = [alice.line(), alice.line()];
+    let line = lines.iter().find(|line| *line != "ready").unwrap();
+    assert!(line.starts_with("message from bob, type 1, stored at 20") && line.ends_with("Z: hello"), "{line}");
+    // Whoever is online gets it at once, and is told no time.
+    assert!(server.run("bob", "send --to alice --type 1 --certainly --store again").fine().is_empty());
+    assert_eq!(alice.line(), "message from bob, type 1: again");
+    assert_eq!(server.run("bob", "send --to alice --type 1 --store hello").code, Some(2));
 }

@@ -6,6 +6,7 @@ const HELLO: Arrival<'_> = Arrival {
     from: Some("alice"),
     info_type: 1,
     tag: None,
+    accepted_at_ms: None,
     text: Some("hello"),
     base64: None,
 };
@@ -15,6 +16,8 @@ fn a_line_for_people() {
     assert_eq!(HELLO.line(), "message from alice, type 1: hello");
     let tagged = Arrival { event: "engine_message", from: None, tag: Some("news"), ..HELLO };
     assert_eq!(tagged.line(), "engine message from the server, type 1 [news]: hello");
+    let stored = Arrival { accepted_at_ms: Some(1_795_270_574_999), ..HELLO };
+    assert_eq!(stored.line(), "message from alice, type 1, stored at 2026-11-21T14:16:14Z: hello");
     let broadcast = Arrival { event: "broadcast", group: Some("red\n"), ..HELLO };
     assert_eq!(broadcast.line(), "broadcast in red\\n from alice, type 1: hello");
     let bytes = Arrival { text: None, base64: Some(base64(&[0xff, 0])), ..HELLO };
