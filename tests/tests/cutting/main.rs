@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 /// Runs at the same time.
 const TOGETHER: usize = 48;
 /// How long one run may take. Nothing waits for it unless it fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The client of a runtime. The proxy and the tests themselves are always on tokio.
 type Client = fn(&str, Config) -> ClientBuilder;
