@@ -198,7 +198,7 @@ impl<H: Clone> Mail<H> {
     /// The store's answer. One to nothing that is open is counted and ignored.
     pub fn handle_response(&mut self, now: Instant, job: JobId, answer: Result<StoreResponse, StoreFailed>) {
         match self.jobs.take(job) {
-            Some(purpose) => self.answered(now, job, purpose, answer.ok()),
+            Some(purpose) => self.answered(now, job, purpose, answer.map_err(|_| Failure::Internal)),
             None => self.counters.store_unasked.add(1),
         }
     }
@@ -218,7 +218,8 @@ impl<H: Clone> Mail<H> {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((job, purpose)) = self.jobs.pop_due(now) {
-            self.answered(now, job, purpose, None);
+            // It may do what it was asked yet.
+            self.answered(now, job, purpose, Err(Failure::TimedOut));
         }
         while let Some(due) = self.watched.first_entry().filter(|due| due.key().0 <= now) {
             self.told.push_back(Told::Withdraw { handle: due.remove() });
@@ -283,20 +284,21 @@ impl<H: Clone> Mail<H> {
         self.watched.insert((at, session), handle);
     }
 
-    fn answered(&mut self, now: Instant, job: JobId, purpose: Purpose<H>, answer: Option<StoreResponse>) {
-        if answer.is_none() {
+    fn answered(&mut self, now: Instant, job: JobId, purpose: Purpose<H>, answer: Result<StoreResponse, Failure>) {
+        if answer.is_err() {
             self.counters.store_failed.add(1);
         }
         match purpose {
             Purpose::Put { asker, user, device, cost } => {
                 self.budget.release(cost);
                 let outcome = match answer {
-                    Some(StoreResponse::Stored) => Ok(true),
-                    Some(StoreResponse::Known) => Ok(false),
-                    Some(StoreResponse::QuotaFull) => Err(Failure::QuotaFull),
-                    Some(StoreResponse::NoSuchUser) => Err(Failure::NoSuchUser),
-                    Some(StoreResponse::KeepsNone) => Err(Failure::Offline),
-                    _ => Err(Failure::Internal),
+                    Ok(StoreResponse::Stored) => Ok(true),
+                    Ok(StoreResponse::Known) => Ok(false),
+                    Ok(StoreResponse::QuotaFull) => Err(Failure::QuotaFull),
+                    Ok(StoreResponse::NoSuchUser) => Err(Failure::NoSuchUser),
+                    Ok(StoreResponse::KeepsNone) => Err(Failure::Offline),
+                    Ok(_) => Err(Failure::Internal),
+                    Err(failure) => Err(failure),
                 };
                 match outcome {
                     Ok(true) => self.counters.messages_stored.add(1),
@@ -314,15 +316,15 @@ impl<H: Clone> Mail<H> {
             }
             Purpose::Find { handle, ticket, id } => {
                 let found = match answer {
-                    Some(StoreResponse::Found(found)) => Some(found),
+                    Ok(StoreResponse::Found(found)) => Some(found),
                     _ => None,
                 };
                 self.told.push_back(Told::Found { handle, ticket, id, found });
             }
-            Purpose::Fetch { user, session } => self.fetched(now, &user, session, answer),
+            Purpose::Fetch { user, session } => self.fetched(now, &user, session, answer.ok()),
             Purpose::Tried { user } => self.done(now, &user, job),
             Purpose::Confirm { user, session, messages } => {
-                self.confirmed(now, &user, session, messages, answer.is_some());
+                self.confirmed(now, &user, session, messages, answer.is_ok());
                 self.done(now, &user, job);
             }
         }
