@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Plan, Problem,
+    crowd::inside::{Broadcasting, Meeting},
     report::{Report, Row, median},
 };
 
@@ -33,6 +34,10 @@ pub enum CoreSpec {
         /// Whether each thread has a server of its own, so that nothing is shared.
         apart: bool,
     },
+    /// Broadcasts to many.
+    Broadcast(Broadcasting),
+    /// Logins of people with contacts.
+    Presence(Meeting),
 }
 
 /// What was found.
@@ -63,7 +68,7 @@ pub fn run(plan: &Plan, report: &mut Report) -> Result<(), Problem> {
             hub(2, true),
         ];
         for (spec, found) in specs.into_iter().zip(&mut found) {
-            let outcome: CoreOutcome = ask(&mut Command::new(program()?), &spec)?;
+            let outcome: CoreOutcome = measure_core(&spec)?;
             eprintln!("run {} of {}: {spec:?}: {:.0} ns a message", run + 1, plan.runs, outcome.each());
             found.push(outcome);
         }
@@ -120,10 +125,14 @@ fn program() -> Result<PathBuf, Problem> {
     Ok(std::env::current_exe()?.with_file_name("esf-bench-core"))
 }
 
-fn ask<T: DeserializeOwned>(command: &mut Command, spec: &impl Serialize) -> Result<T, Problem> {
-    let told = command.arg(serde_json::to_string(spec)?).output()?;
+/// Runs `esf-bench-core` once.
+///
+/// # Errors
+/// It fails.
+pub fn measure_core<T: DeserializeOwned>(spec: &CoreSpec) -> Result<T, Problem> {
+    let told = Command::new(program()?).arg(serde_json::to_string(spec)?).output()?;
     if !told.status.success() {
-        return Err(format!("{command:?}: {}: {}", told.status, String::from_utf8_lossy(&told.stderr)).into());
+        return Err(format!("{spec:?}: {}: {}", told.status, String::from_utf8_lossy(&told.stderr)).into());
     }
     Ok(serde_json::from_slice(&told.stdout)?)
 }

@@ -2,11 +2,12 @@
 //!
 //! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`serve`] are small servers of the library, [`limits`]
 //! are the servers that do nothing but the transport, [`peers`] those that others wrote; [`subject`] starts what is measured; a module for each of the
-//! benches ([`relay`], [`query`], [`idle`], [`blob`], [`storm`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
+//! benches ([`relay`], [`query`], [`idle`], [`blob`], [`storm`], [`crowd`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
 #![expect(clippy::print_stderr, reason = "each run is told while it is made")]
 
 pub mod blob;
 pub mod core_path;
+pub mod crowd;
 pub mod idle;
 pub mod latency;
 pub mod limits;

@@ -6,11 +6,13 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use tokio::{
     io::Interest,
     net::{TcpListener, TcpStream},
+    sync::Mutex,
 };
 use tungstenite::{
     Error, Message, WebSocket,
@@ -34,6 +36,8 @@ pub enum Limit {
     RawRelay,
     /// Gives back the WebSocket messages that come, by tungstenite.
     Tungstenite,
+    /// Gives the WebSocket messages that come to every connection, by tungstenite.
+    TungsteniteBroadcast,
 }
 
 /// Serves until it is killed; tells its address first.
@@ -43,6 +47,7 @@ pub enum Limit {
 pub async fn serve(limit: Limit, told: impl FnOnce(SocketAddr)) -> Result<(), Problem> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     told(listener.local_addr()?);
+    let crowd = Crowd::default();
     loop {
         let stream = accept(&listener).await?;
         match limit {
@@ -55,6 +60,12 @@ pub async fn serve(limit: Limit, told: impl FnOnce(SocketAddr)) -> Result<(), Pr
                 tokio::spawn(async move {
                     // A client that breaks off ends its own echo and nothing else.
                     let _ = websocket_echo(stream).await;
+                });
+            }
+            Limit::TungsteniteBroadcast => {
+                let crowd = crowd.clone();
+                tokio::spawn(async move {
+                    let _ = websocket_broadcast(stream, crowd).await;
                 });
             }
         }
@@ -100,7 +111,7 @@ async fn copy(from: &TcpStream, to: &TcpStream, at_once: usize) {
     }
 }
 
-async fn websocket_echo(stream: TcpStream) -> Result<(), Problem> {
+async fn websocket(stream: TcpStream) -> Result<WebSocket<NonBlocking>, Problem> {
     let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(BUFFER);
     // The handshake blocks; nothing is read beyond it, since a client waits for the answer.
     let blocking = stream.into_std()?;
@@ -110,8 +121,12 @@ async fn websocket_echo(stream: TcpStream) -> Result<(), Problem> {
     })
     .await??;
     blocking.set_nonblocking(true)?;
-    let stream = NonBlocking(TcpStream::from_std(blocking)?);
-    let mut socket = WebSocket::from_raw_socket(stream, Role::Server, Some(config));
+    let stream = NonBlocking(Arc::new(TcpStream::from_std(blocking)?));
+    Ok(WebSocket::from_raw_socket(stream, Role::Server, Some(config)))
+}
+
+async fn websocket_echo(stream: TcpStream) -> Result<(), Problem> {
+    let mut socket = websocket(stream).await?;
     loop {
         match socket.read() {
             Ok(message @ Message::Binary(_)) => match socket.write(message) {
@@ -129,6 +144,47 @@ async fn websocket_echo(stream: TcpStream) -> Result<(), Problem> {
     }
 }
 
+/// Reads all that is there, then gives it to one connection after the other, each flushed once. Nobody else writes
+/// meanwhile: it is for one sender.
+async fn websocket_broadcast(stream: TcpStream, crowd: Crowd) -> Result<(), Problem> {
+    let own = Arc::new(Mutex::new(websocket(stream).await?));
+    crowd.lock().await.push(own.clone());
+    let mut batch: Vec<Message> = Vec::new();
+    loop {
+        let mut socket = own.lock().await;
+        loop {
+            match socket.read() {
+                Ok(message @ Message::Binary(_)) => batch.push(message),
+                Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if batch.is_empty() {
+            // Whoever only receives is written to meanwhile.
+            socket.flush()?;
+            let ready = socket.get_ref().0.clone();
+            drop(socket);
+            ready.readable().await?;
+            continue;
+        }
+        drop(socket);
+        for socket in crowd.lock().await.iter() {
+            let mut socket = socket.lock().await;
+            for message in &batch {
+                // The same bytes for all.
+                match socket.write(message.clone()) {
+                    Ok(()) => {}
+                    Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => flush(&mut socket).await?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            flush(&mut socket).await?;
+        }
+        batch.clear();
+    }
+}
+
 async fn flush(socket: &mut WebSocket<NonBlocking>) -> Result<(), Problem> {
     loop {
         match socket.flush() {
@@ -142,7 +198,10 @@ async fn flush(socket: &mut WebSocket<NonBlocking>) -> Result<(), Problem> {
 }
 
 /// A stream of tokio that says when it would block, which is what tungstenite reads from.
-struct NonBlocking(TcpStream);
+struct NonBlocking(Arc<TcpStream>);
+
+/// Every connection of a server that gives all to all.
+type Crowd = Arc<Mutex<Vec<Arc<Mutex<WebSocket<NonBlocking>>>>>>;
 
 impl Read for NonBlocking {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -41,6 +41,25 @@ const CHAPTERS: &[(&[&str], &str, &str)] = &[
          message of that size.",
     ),
     (&["blob"], "Blobs", "From client to client, beside a raw TCP relay of the same bytes."),
+    (
+        &["broadcast"],
+        "Broadcasts",
+        "Messages of 64 bytes to a group whose members are all online. In process: 10,000 members, 1 broadcast or 16 at a \
+         time, on one thread; `put` is the time until a copy is in its member's outbox, `handed-out` that in which the \
+         member's link has fetched it. Over sockets: 1,000 connections, the sender too, 16 broadcasts or 1 in flight; a slot \
+         is free when there are as many copies as connections. The limit is tungstenite, which writes the same prepared \
+         bytes to all connections and flushes each once. `others`: messages of 64 bytes between two who are no members, one \
+         at a time, during broadcasts to 10,000; the limit is the same with 10,000 members and no broadcast. `until-all`: \
+         from the call of the sender until the last of the 10,000 has its copy.",
+    ),
+    (
+        &["presence"],
+        "Presence",
+        "No sockets, one thread: 10,000 users with 100 contacts each. `login`: until all are logged in and each has heard \
+         of all its contacts. `heap`: what a user takes then, the session included; `heap-of-contacts`: what of it is there \
+         because of contacts. `storm`: all of them come and go, each every 50 ms to 1.5 s, for 10 s of their clock; the \
+         most that anybody heard of one contact within a second.",
+    ),
     (&["storm"], "Storm", "From kill -9 of the server until the last of so many clients with accounts is back."),
 ];
 

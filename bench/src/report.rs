@@ -171,6 +171,13 @@ const GOALS: &[(&str, Goal)] = &[
     ("blob/link-p99-above-quiet", Goal::AtMost(5000.0)),
     ("blob/resident-4GiB-above-100MB", Goal::AtMost(33_554_432.0)),
     ("storm/10000", Goal::AtMost(30.0)),
+    ("broadcast/in-process/10000/1", Goal::AtLeast(5_000_000.0)),
+    ("broadcast/in-process/10000/16", Goal::AtLeast(5_000_000.0)),
+    ("broadcast/1000/16", Goal::Ratio(0.8)),
+    ("broadcast/1000/1", Goal::Ratio(0.8)),
+    ("broadcast/10000/others/p99", Goal::RatioAtMost(2.0)),
+    ("presence/10000/100/login", Goal::AtMost(10.0)),
+    ("presence/10000/100/storm", Goal::AtMost(1.0)),
 ];
 
 /// The middle one; of an even number the mean of the two in the middle.

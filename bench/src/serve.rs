@@ -2,8 +2,11 @@
 
 use std::{future, net::SocketAddr, thread};
 
+use esf_driver::store::{Person, Store, StoreAnswer, StoreRequest, StoreResponse};
+use esf_proto::ids::GroupId;
+
 use crate::{
-    Problem,
+    Problem, load,
     subject::{Library, Runtime},
 };
 
@@ -13,6 +16,7 @@ macro_rules! builder {
         match $kind {
             Library::Plain => $library::server().open(),
             Library::Coalescing => $library::server().open().coalesce(true),
+            Library::Grouping => $library::server().open().store(OneGroup),
             Library::Answering => $library::server().open().handler($library::Handlers::new().query($answer)),
         }
     };
@@ -42,5 +46,16 @@ pub fn run(kind: Library, runtime: Runtime, address: &str, tell: fn(SocketAddr))
                 thread::park();
             }
         }
+    }
+}
+
+/// Knows one group, of those whose name begins with `m`.
+struct OneGroup;
+
+impl Store for OneGroup {
+    fn submit(&self, request: StoreRequest, answer: StoreAnswer) {
+        let StoreRequest::Person { user, .. } = request else { return answer.refuse() };
+        let groups = GroupId::parse(load::GROUP).into_iter().filter(|_| user.starts_with('m')).collect();
+        answer.done(StoreResponse::Person(Person { exists: true, groups, ..Person::default() }));
     }
 }

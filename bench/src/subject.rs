@@ -28,6 +28,8 @@ pub enum Library {
     Coalescing,
     /// Answers each query with its own body.
     Answering,
+    /// Has whoever is called m… in one group.
+    Grouping,
 }
 
 /// What a server of the library runs on.

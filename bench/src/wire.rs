@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use esf_proto::{
     ids::{DeviceKind, InstanceId},
     login::CredentialKind,
-    wire::{Address, Credential, Envelope, Frame, Header, Kind, Login, SUBPROTOCOL},
+    wire::{Address, Credential, Envelope, Flags, Frame, Header, Kind, Login, Method, SUBPROTOCOL, requests::OfGroup},
 };
 
 use crate::Problem;
@@ -168,6 +168,30 @@ pub fn login(user: &str, instance: u64) -> Bytes {
 pub fn plain(from: (&str, u64), to: &str, body: usize) -> Bytes {
     let envelope = Envelope::new(Address::User { user: to }, address(from), 0);
     bytes_of(&Frame::Send { envelope, info_type: 1, body: &vec![7; body] })
+}
+
+/// A plain message to a group, of which its sender gets a copy too.
+///
+/// # Panics
+/// If it is no frame, which it is.
+#[must_use]
+pub fn broadcast(from: (&str, u64), group: &str, body: usize) -> Bytes {
+    let envelope = Envelope::new(Address::Group { group }, address(from), 0);
+    let frame = Frame::Broadcast { envelope, info_type: 1, body: &vec![7; body] };
+    frame.to_bytes(Header::flags(Flags::ECHO)).expect("a frame")
+}
+
+/// Asks to be in a dynamic group.
+///
+/// # Panics
+/// The group has no name.
+#[must_use]
+pub fn join(from: (&str, u64), id: u64, group: &str) -> Bytes {
+    let mut body = BytesMut::new();
+    OfGroup { group }.encode(&mut body).expect("a group");
+    let envelope = Envelope::new(Address::Server { instance: 0 }, address(from), id);
+    let method = Method::GroupJoin as u16;
+    bytes_of(&Frame::Request { envelope, ttl_ms: 30_000, method, cursor: &[], body: &body })
 }
 
 /// A query to the server's application.

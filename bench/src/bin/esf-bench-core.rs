@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use esf_bench::{
     Problem,
     core_path::{CoreOutcome, CoreSpec},
+    crowd::inside,
     wire,
 };
 use esf_driver::{
@@ -41,11 +42,20 @@ const START: Instant = Instant::from_micros(1_000_000);
 fn main() -> Result<(), Problem> {
     let spec = std::env::args().nth(1).ok_or("started by esf-bench, with what is to be measured")?;
     let outcome = match serde_json::from_str(&spec)? {
-        CoreSpec::Path { users, messages, batch } => path(users, messages, batch)?,
-        CoreSpec::Hub { users, messages, threads, apart } => hub(users, messages, threads, apart)?,
+        CoreSpec::Path { users, messages, batch } => serde_json::to_string(&path(users, messages, batch)?)?,
+        CoreSpec::Hub { users, messages, threads, apart } => {
+            serde_json::to_string(&hub(users, messages, threads, apart)?)?
+        }
+        CoreSpec::Broadcast(spec) => serde_json::to_string(&inside::broadcast(spec, heap)?)?,
+        CoreSpec::Presence(spec) => serde_json::to_string(&inside::meeting(spec, heap)?)?,
     };
-    println!("{}", serde_json::to_string(&outcome)?);
+    println!("{outcome}");
     Ok(())
+}
+
+fn heap() -> (usize, usize) {
+    let stats = HEAP.stats();
+    (stats.allocations + stats.reallocations, stats.bytes_allocated - stats.bytes_deallocated)
 }
 
 fn node() -> Arc<Node> {

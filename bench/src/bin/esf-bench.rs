@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
-    Plan, Problem, blob, core_path, idle, latency, limits, link, load, machine, page, process, query, relay,
+    Plan, Problem, blob, core_path, crowd, idle, latency, limits, link, load, machine, page, process, query, relay,
     report::Report,
     serve, soak, storm,
     subject::{Library, Runtime},
@@ -56,6 +56,10 @@ enum Command {
     Load { spec: String },
     #[command(hide = true)]
     LoadQueries { spec: String },
+    #[command(hide = true)]
+    LoadBroadcast { spec: String },
+    #[command(hide = true)]
+    LoadOthers { spec: String },
     #[command(hide = true)]
     LoadIdle { spec: String },
     #[command(hide = true)]
@@ -143,6 +147,8 @@ enum Bench {
     Idle,
     Blob,
     Storm,
+    Broadcast,
+    Presence,
     All,
 }
 
@@ -157,6 +163,8 @@ fn main() -> ExitCode {
         Command::Limit { kind } => on_tokio(limits::serve(kind, tell)),
         Command::Load { spec } => answer(&spec, load::run),
         Command::LoadQueries { spec } => answer(&spec, load::run_queries),
+        Command::LoadBroadcast { spec } => answer(&spec, load::run_broadcast),
+        Command::LoadOthers { spec } => answer(&spec, load::run_others),
         Command::LoadIdle { spec } => idle_clients(&spec),
         Command::LoadBlob { spec } => answer(&spec, load::run_blob),
         Command::LoadLatency { spec } => latencies(&spec),
@@ -199,13 +207,15 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         report.notes.push(format!("others used the machine when this began: load average {load}"));
     }
     type Measure = fn(&Plan, &mut Report) -> Result<(), Problem>;
-    let benches: [(Bench, Measure); 6] = [
+    let benches: [(Bench, Measure); 8] = [
         (Bench::Micro, core_path::run),
         (Bench::Relay, relay::run),
         (Bench::Query, query::run),
         (Bench::Idle, idle::run),
         (Bench::Blob, blob::run),
         (Bench::Storm, storm::run),
+        (Bench::Broadcast, crowd::broadcast),
+        (Bench::Presence, crowd::presence),
     ];
     for (bench, measure) in benches {
         if run.bench == bench || run.bench == Bench::All {

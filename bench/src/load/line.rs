@@ -214,6 +214,11 @@ impl Incoming {
 }
 
 impl EsfReader {
+    /// For a connection that has had so many frames that count, and no message.
+    pub(super) fn after(received: u32) -> Self {
+        Self { received, ..Self::default() }
+    }
+
     fn read(&mut self, bytes: &[u8], tally: &mut Tally) -> Result<usize, Problem> {
         let mut at = 0;
         while let Some((opcode, head, len)) = head_of(&bytes[at..]) {
@@ -237,21 +242,25 @@ impl EsfReader {
 
     fn frames(&mut self, mut payload: &[u8], tally: &mut Tally) -> Result<(), Problem> {
         const SEND: u8 = Kind::Send as u8;
+        const BROADCAST: u8 = Kind::Broadcast as u8;
         const REPLY: u8 = Kind::Reply as u8;
+        const GROUP_EVENT: u8 = Kind::GroupEvent as u8;
+        const PRESENCE: u8 = Kind::Presence as u8;
         const COUNT: u8 = Kind::Count as u8;
         const HEARTBEAT_ACK: u8 = Kind::HeartbeatAck as u8;
         while payload.len() >= HEADER_LEN {
             let len = 4 + u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]) as usize;
             let kind = payload[4];
             match kind {
-                SEND | REPLY => {
+                SEND | BROADCAST | REPLY => {
                     tally.messages += 1;
                     self.received = self.received.wrapping_add(1);
                     // Messages are windowed; answers are not.
-                    if kind == SEND {
+                    if kind != REPLY {
                         self.taken = self.taken.wrapping_add(len as u32);
                     }
                 }
+                GROUP_EVENT | PRESENCE => self.received = self.received.wrapping_add(1),
                 COUNT | HEARTBEAT_ACK => {}
                 _ => return Err(format!("the server says {}", payload.escape_ascii()).into()),
             }

@@ -5,8 +5,10 @@
 //! limits, subject and peers, so that they see the same pattern.
 
 mod blob;
+mod broadcast;
 mod frames;
 mod line;
+mod others;
 mod query;
 mod talk;
 
@@ -19,6 +21,8 @@ use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 
 pub use blob::{BlobOutcome, BlobSpec, run as run_blob};
+pub use broadcast::{BroadcastSpec, run as run_broadcast};
+pub use others::{GROUP, OthersOutcome, OthersSpec, run as run_others};
 pub use query::{QueryLoad, QueryOutcome, QuerySpec, run as run_queries};
 pub use talk::Talk;
 
