@@ -133,6 +133,17 @@ scenarios! {
     only_its_maker_and_who_has_the_right_say_who_is_in_a_dynamic_group
     a_user_makes_only_so_many_dynamic_groups_whatever_they_are_called
     a_slow_device_of_a_member_holds_up_no_other
+
+    what_is_stored_for_somebody_offline_arrives_in_order_after_their_login_and_once
+    whoever_is_online_gets_a_storable_message_at_once_and_the_store_does_not
+    the_sender_hears_why_a_message_is_not_stored
+    where_there_is_no_store_nobody_is_kept_a_message_for
+    a_store_that_fails_fails_those_who_asked_and_nobody_else
+    a_store_that_never_answers_is_waited_for_only_so_long_by_those_who_asked
+    what_is_stored_for_a_device_waits_for_that_one
+    what_no_handler_returned_from_comes_again_until_it_was_tried_too_often
+    what_was_stored_outlives_its_sender_and_a_restart_of_the_server
+    what_waits_for_a_sleeper_is_stored_when_the_resume_window_ends
 }
 
 macro_rules! pairs {

@@ -74,6 +74,8 @@ pub(crate) enum Scene {
     Look,
     /// What it shows sooner or later.
     Until,
+    /// How many messages its store keeps, sooner or later.
+    Keeps,
     /// Lets its handlers go on that wait.
     Release,
     /// The outcome of an earlier step.
@@ -104,6 +106,7 @@ const SCENES: &[&str] = &[
     "next_event",
     "look",
     "until",
+    "keeps",
     "release",
     "end",
     "cut",
@@ -128,7 +131,8 @@ impl Step {
         } else {
             serde_json::from_value(fields).map(Act::Call)
         };
-        let looks = ["gets", "gets_all", "gets_past", "event", "next_event", "look", "until"].contains(&word.as_str());
+        let looks =
+            ["gets", "gets_all", "gets_past", "event", "next_event", "look", "until", "keeps"].contains(&word.as_str());
         if looks && expected.is_none() {
             return Err(format!("`{word}` says what it expects"));
         }

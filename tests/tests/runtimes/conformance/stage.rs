@@ -31,6 +31,7 @@ const FILES: &[&str] = &[
     include_str!("../../../scenarios/limits.json"),
     include_str!("../../../scenarios/hooks.json"),
     include_str!("../../../scenarios/groups.json"),
+    include_str!("../../../scenarios/stored.json"),
 ];
 
 /// Every scenario, by the name of its test.
@@ -163,6 +164,13 @@ impl<'a> Stage<'a> {
                 let look = self.look(on, place);
                 if fits(expect, &look) { Ok(()) } else { Err(format!("it shows {look}")) }
             }),
+            Scene::Keeps => {
+                let keeper = self.scenario.server.store().unwrap_or_else(|| panic!("{place}: there is no store"));
+                until(place, || {
+                    let waiting = keeper.memory.waiting();
+                    if *expect == json!(waiting) { Ok(()) } else { Err(format!("it keeps {waiting}")) }
+                });
+            }
             Scene::Release => self.inbox(on, place).released.open(),
             Scene::End { of } => {
                 let pending = self.pending.remove(&of).unwrap_or_else(|| panic!("{place}: nothing is called {of}"));

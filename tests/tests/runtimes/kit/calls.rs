@@ -20,6 +20,11 @@ macro_rules! call_client {
                 };
                 words::called(outcome, words::done)
             }
+            Call::Store(message) => {
+                let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
+                let outcome = $client.send_certainly_with(to, info_type, body, message.storable())$($then)*;
+                words::called(outcome, |delivered| json!(words::name(delivered)))
+            }
             Call::Query(message) => {
                 let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
                 let outcome = match message.within() {

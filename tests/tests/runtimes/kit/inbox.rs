@@ -1,12 +1,15 @@
 //! What a client or server gets, and what becomes of it: the type number says so.
 
-use std::sync::{Mutex, mpsc};
+use std::{
+    sync::{Mutex, mpsc},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use esf_driver::{
     blob::{BlobChoice, BlobOffer},
     handler::Context,
 };
-use esf_proto::failure::Failure;
+use esf_proto::{failure::Failure, time::UnixMillis};
 use serde_json::{Value, json};
 
 use super::{PATIENCE, gate::Gate, words};
@@ -62,6 +65,7 @@ impl Inbox {
         let (certain, echo) = (context.id.is_some(), context.echo_of.is_some());
         self.tell(json!({
             "what": what, "from": from, "type": info_type, "body": words::body(body), "certain": certain, "echo": echo,
+            "accepted": context.accepted_at.map(a_moment_ago),
         }));
     }
 
@@ -78,4 +82,10 @@ impl Inbox {
             _ => BlobChoice::Whole,
         }
     }
+}
+
+/// Whether a time is in the minute that is over now.
+fn a_moment_ago(at: UnixMillis) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right").as_millis();
+    (now.saturating_sub(60_000)..=now).contains(&u128::from(at.0))
 }

@@ -4,6 +4,7 @@ pub(crate) mod calls;
 pub(crate) mod futures;
 pub(crate) mod gate;
 pub(crate) mod inbox;
+mod keeper;
 pub(crate) mod line;
 pub(crate) mod on_smol;
 pub(crate) mod on_threads;

@@ -1,18 +1,20 @@
 //! What a scenario says of its clients, its server and its calls.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use esf_driver::store::{MemoryStore, StoreLimits};
 use esf_proto::{
-    client::{self, Credential, MessageOptions, Policy, PreQuery, Retry, SendOptions},
+    client::{self, CertainOptions, Credential, MessageOptions, Policy, PreQuery, Retry, SendOptions},
     ids::{DeviceKind, GroupId, To, UserId},
     login::{CredentialKind, Rights},
     server::{self, Accepted, LoginRequest, Relogin},
 };
 use serde::Deserialize;
 
-use super::words;
+use super::{
+    keeper::{Keeper, StoreSpec},
+    words,
+};
 
 /// A server. What is left out is the default of a server that lets everybody in.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,7 +43,13 @@ pub(crate) struct ServerSpec {
     intercept_limit_ms: Option<u64>,
     /// Whether its hooks record what they hear. That somebody of the name "panics" connected is too much for them.
     pub(crate) hooks: bool,
-    /// Pairs who are contacts of each other. Those, or groups, give it a store.
+    /// Its store. Contacts or groups give it one, too.
+    store: Option<StoreSpec>,
+    /// That store, which outlives a restart.
+    #[serde(skip)]
+    kept: OnceLock<Keeper>,
+    store_timeout_ms: Option<u64>,
+    /// Pairs who are contacts of each other.
     contacts: Vec<(String, String)>,
     /// Groups and their members.
     groups: BTreeMap<String, Vec<String>>,
@@ -82,6 +90,9 @@ impl Default for ServerSpec {
             intercepts: None,
             intercept_limit_ms: None,
             hooks: false,
+            store: None,
+            kept: OnceLock::new(),
+            store_timeout_ms: None,
             contacts: Vec::new(),
             groups: BTreeMap::new(),
             presence_window_ms: None,
@@ -174,6 +185,7 @@ impl ServerSpec {
     /// The settings that the scenario names, put into those of a server.
     pub(crate) fn configure(&self, config: &mut server::Config) {
         set(&mut config.intercept_limit, self.intercept_limit_ms.map(Duration::from_millis));
+        set(&mut config.store_timeout, self.store_timeout_ms.map(Duration::from_millis));
         set(&mut config.presence_window, self.presence_window_ms.map(Duration::from_millis));
         set(&mut config.max_frame, self.max_frame);
         set(&mut config.window, self.window);
@@ -195,12 +207,16 @@ impl ServerSpec {
         set(&mut config.max_open_query_bytes, self.max_open_query_bytes);
     }
 
+    /// Its store, the same each time.
+    pub(crate) fn store(&self) -> Option<Keeper> {
+        let wanted = self.store.is_some() || !self.contacts.is_empty() || !self.groups.is_empty();
+        wanted.then(|| self.kept.get_or_init(|| self.fill()).clone())
+    }
+
     /// A store of those that it names.
-    pub(crate) fn store(&self) -> Option<MemoryStore> {
-        if self.contacts.is_empty() && self.groups.is_empty() {
-            return None;
-        }
-        let store = MemoryStore::open(StoreLimits::default());
+    fn fill(&self) -> Keeper {
+        let keeper = self.store.clone().unwrap_or_default().open();
+        let store = &keeper.memory;
         for (one, other) in &self.contacts {
             store.add_contact(&user(one), &user(other));
         }
@@ -210,7 +226,7 @@ impl ServerSpec {
                 store.add_member(&group(id), &user(member));
             }
         }
-        Some(store)
+        keeper
     }
 
     /// Whether somebody may log in, with so many logins judged before.
@@ -414,6 +430,8 @@ pub(crate) enum Call {
     Message(Tagged),
     /// A message that is confirmed.
     Certain(Message),
+    /// One that the server keeps for whoever is offline.
+    Store(Message),
     /// A question.
     Query(Message),
     /// A large body, in fragments.
@@ -497,6 +515,10 @@ pub(crate) struct Message {
 impl Message {
     pub(crate) fn within(&self) -> Option<Duration> {
         self.within_ms.map(Duration::from_millis)
+    }
+
+    pub(crate) fn storable(&self) -> CertainOptions {
+        CertainOptions { ttl: self.within(), store_if_offline: true }
     }
 }
 
