@@ -72,6 +72,8 @@ pub struct Engine {
     pub(super) detached_at: Option<Instant>,
     /// Its last link brought a reason for its end.
     pub(super) was_told_why: bool,
+    /// The server has closed a link of it because somebody kicks its user. It reads that when it can.
+    pub(super) was_told_kicked: bool,
     /// Its last login said that it wants to go on with the session that it knows.
     pub(super) resumes: bool,
     pub(super) trouble: Trouble,
@@ -210,6 +212,7 @@ impl Sim {
             attached: None,
             detached_at: None,
             was_told_why: false,
+            was_told_kicked: false,
             resumes: false,
             trouble,
             fresh: Vec::new(),

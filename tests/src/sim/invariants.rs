@@ -227,7 +227,9 @@ impl Sim {
                     let stays = !kicked && !self.is_contested(**engine, since);
                     // Another device may have been gone when it came, and has nothing to answer.
                     let has_it = sent.runs.is_empty() || sent.runs.contains(&Party::Engine(**engine));
-                    let knows = of.started < sent.at && of.fresh.iter().all(|fresh| *fresh < sent.at);
+                    // A session that the server began afresh, also one whose beginning the client never heard of, has lost what
+                    // the one before it was handed.
+                    let knows = of.started.max(of.began) < sent.at && of.fresh.iter().all(|fresh| *fresh < sent.at);
                     of.online && stays && has_it && knows && of.trouble.none(since, until)
                 };
                 // A question goes to one device, whichever logged on last.
@@ -278,6 +280,11 @@ impl Sim {
         let left = sent.ttl.saturating_sub(sent.ran_at.unwrap_or(sent.at).since(sent.at));
         let slow =
             super::server::answering(&self.plan, number).is_none_or(|takes| takes + Duration::from_secs(2) > left);
+        // Its messages wait until the store has said what it has for the user.
+        let held = |engine: &usize| {
+            let user = PLACES[self.engines[*engine].place].user;
+            sent.kind != Kind::Query && self.people.held_mail(user, since, now)
+        };
         let excused = match failure {
             Failure::TimedOut => {
                 let ends = self.targets(sent).into_iter().chain(match sent.from {
@@ -285,11 +292,13 @@ impl Sim {
                     Party::Server(_) => None,
                 });
                 let backlog = ends.into_iter().any(|engine| self.is_backlogged(engine));
-                sent.ttl < Duration::from_secs(5) || sent.kind == Kind::Query && slow || backlog
+                let held = self.targets(sent).iter().any(held);
+                sent.ttl < Duration::from_secs(5) || sent.kind == Kind::Query && slow || backlog || held
             }
             // Room is not the subject here.
             Failure::Busy => true,
-            Failure::ConnectionLost | Failure::Offline => false,
+            // The device whose messages were held may have had no room, when the one that had a copy went.
+            Failure::ConnectionLost | Failure::Offline => self.targets(sent).iter().any(held),
             _ => false,
         };
         if !excused {
@@ -312,7 +321,8 @@ impl Sim {
             // So ends whoever was refused as logged on elsewhere, when the reason behind that is lost with the link.
             CloseReason::NewConnectionIgnored if rival && !of.was_told_why => true,
             CloseReason::NewConnectionIgnored => self.plan.server.relogin == Relogin::IgnoreNew && any,
-            CloseReason::Kicked => self.kicked_until[user] >= self.now,
+            // Its machine may have slept since the server said so.
+            CloseReason::Kicked => self.kicked_until[user] >= self.now || of.was_told_kicked,
             _ => false,
         };
         if !expected {
@@ -352,6 +362,10 @@ impl Sim {
             Some(CloseReason::GoingAway) => self.server.refused_logins > 0,
             _ => false,
         };
+        if reason == Some(CloseReason::Kicked) {
+            let engine = wire.engine;
+            self.engines[engine].was_told_kicked = true;
+        }
         if !expected {
             let text = format!("the server closes {name} for no reason: {reason:?}, {silent:?} after the last byte");
             self.violate("4 links", text);

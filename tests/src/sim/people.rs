@@ -34,6 +34,10 @@ pub(super) const OF_STORE: usize = 2;
 pub(super) const DYNAMIC: std::ops::RangeInclusive<usize> = 2..=3;
 /// What is answered later than this comes too late, by any clock.
 const TOO_LATE: Duration = Duration::from_secs(14);
+/// What the store has not answered by then, the server has given up.
+const GIVEN_UP: Duration = Duration::from_secs(16);
+/// A store that is well has answered by then.
+const SOON: Duration = Duration::from_secs(1);
 /// Until somebody who was not told a list asks for it again.
 const ASKS_AGAIN: Duration = Duration::from_secs(2);
 
@@ -82,6 +86,8 @@ pub struct People {
     /// The last request about each user, and when one was answered last, in this life of the server.
     asked: BTreeMap<usize, JobId>,
     known: BTreeMap<usize, Vec<Instant>>,
+    /// What it was asked about the stored messages of each user: by which request, from when to when.
+    mail: Vec<(usize, JobId, Instant, Option<Instant>)>,
     /// Broadcasts that somebody missed: group, sender, who, when.
     pub(super) missed: Vec<(GroupId, Option<Party>, UserId, Instant)>,
     /// The last broadcast of each sender that came to each engine, by group.
@@ -148,6 +154,7 @@ impl People {
             answers: Vec::new(),
             asked: BTreeMap::new(),
             known: BTreeMap::new(),
+            mail: Vec::new(),
             missed: Vec::new(),
             last: BTreeMap::new(),
             calls: Vec::new(),
@@ -164,6 +171,16 @@ impl People {
     pub(super) fn server_is_gone(&mut self) {
         self.asked.clear();
         self.known.clear();
+        self.mail.clear();
+    }
+
+    /// Whether messages to a user waited in that time since the store did not say what it has for the user (ESF-353). The
+    /// server gives up after 15 s by its clock.
+    pub(super) fn held_mail(&self, user: usize, since: Instant, until: Instant) -> bool {
+        self.mail.iter().any(|(of, _, asked, answered)| {
+            let end = answered.unwrap_or(*asked + GIVEN_UP);
+            *of == user && *asked <= until && end >= since && end.since(*asked) > SOON
+        })
     }
 
     pub(super) fn are_contacts(&self, one: usize, other: usize) -> bool {
@@ -218,6 +235,14 @@ impl Sim {
             {
                 self.people.asked.insert(user, job);
             }
+            let about_mail = match &request {
+                StoreRequest::Fetch { user, .. } | StoreRequest::Tried { user, .. } => number_of(user),
+                StoreRequest::Confirm { user, .. } => number_of(user),
+                _ => None,
+            };
+            if let Some(user) = about_mail {
+                self.people.mail.push((user, job, self.now, None));
+            }
             let manner = if self.now < self.people.manner_until { self.people.manner } else { Manner::Well };
             let (after, answer) = match manner {
                 Manner::Silent => continue,
@@ -255,6 +280,10 @@ impl Sim {
         let Some((life, job, answer)) = self.people.answers[number].take() else { return };
         let Some(node) = self.server.node.clone().filter(|_| life == self.server.life) else { return };
         self.say("store", || format!("answers {}: {answer:?}", job.0));
+        let now = self.now;
+        if let Some((.., answered)) = self.people.mail.iter_mut().find(|(_, of, ..)| *of == job) {
+            answered.get_or_insert(now);
+        }
         node.handle_response(self.server.clock.shows(self.now), job, answer);
         self.calls += 1;
         self.turn_node();
