@@ -1,6 +1,6 @@
 //! What every store of people, groups and messages has to do, as tests over any of them.
 //!
-//! [`store_suite!`](crate::store_suite) makes a test of each, over stores that a function makes.
+//! [`store_suite!`](crate::store_suite!) makes a test of each, over stores that a function makes.
 
 mod groups;
 mod mail;

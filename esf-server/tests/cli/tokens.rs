@@ -13,14 +13,18 @@ use std::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
-use crate::esf::{Ended, Esf};
+use crate::{
+    accounts::Data,
+    esf::{Ended, Esf},
+};
 
-/// A running server and where it listens.
-fn server(flags: &str) -> (Esf, String) {
-    let mut server = Esf::start(&format!("serve --listen 127.0.0.1:0 {flags}"), &[]);
+/// A running server, where it listens, and its directory.
+fn server(name: &str, flags: &str) -> (Esf, String, Data) {
+    let data = Data::new(name);
+    let mut server = Esf::start(&format!("serve --listen 127.0.0.1:0 {flags}"), &["--data", data.path()]);
     let listening = server.line();
     let url = listening.strip_prefix("listening on ").unwrap_or_else(|| panic!("{listening}")).to_owned();
-    (server, url)
+    (server, url, data)
 }
 
 /// `esf` as this user, with a token in the environment.
@@ -50,7 +54,8 @@ fn file(name: &str, text: &str) -> PathBuf {
 #[test]
 fn whom_a_token_names_is_let_in_with_the_rights_that_it_tells() {
     let key = key("ed25519.pub.pem");
-    let (_server, url) = server(&format!("--auth-method token --auth-token-eddsa-key {key} --auth-token-audience esf"));
+    let flags = format!("--auth-method token --auth-token-eddsa-key {key} --auth-token-audience esf");
+    let (_server, url, _data) = server("tokens", &flags);
     run(&url, "anna", &token("anna", &[], 900), "ping").fine();
     // In a file, as well.
     let kept = file("anna", &format!("{}\n", token("anna", &["admin"], 900)));
@@ -106,7 +111,7 @@ fn an_endpoint_decides_and_while_it_is_down_nobody_else_notices() {
             asked.send(()).unwrap();
         }
     });
-    let (_server, url) = server(&format!("--auth-method http --auth-http-url http://{endpoint}/"));
+    let (_server, url, _data) = server("endpoint", &format!("--auth-method http --auth-http-url http://{endpoint}/"));
     let listening = Esf::start(&format!("listen --url {url} --user anna --json"), &[]);
     answered.recv_timeout(Duration::from_secs(20)).unwrap();
     let refused = Esf::run(&format!("ping --url {url} --user bo"), &[]);

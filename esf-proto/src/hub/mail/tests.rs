@@ -178,7 +178,7 @@ fn a_request_that_is_not_answered_ends_after_its_time_and_its_answer_is_counted(
     mail.handle_timeout(at(15_000));
     let all = told(&mut mail);
     assert!(
-        matches!(&all[..], [Told::Kept { outcome: Err(Failure::Internal), .. }, Told::Found { found: None, .. }]),
+        matches!(&all[..], [Told::Kept { outcome: Err(Failure::TimedOut), .. }, Told::Found { found: None, .. }]),
         "{all:?}"
     );
     assert_eq!((mail.poll_timeout(), mail.users()), (None, 0));
