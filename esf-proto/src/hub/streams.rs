@@ -280,9 +280,14 @@ impl<H: Clone> Hub<H> {
     pub(super) fn relay_cancel(&self, sender: &Sender<'_, H>, frame: &RawFrame, reach: &impl Reach<H>) {
         let Ok(Frame::BlobCancel { envelope, stream, .. }) = frame.decode() else { return };
         let engines = reach.visit(sender.outbox, |outbox| {
+            // Those who receive the stream know it by the id of its offer: under another one nobody would let go of it.
+            if outbox.streams_out.is_of_another(stream, envelope.id) {
+                return None;
+            }
             outbox.forget(envelope.id);
-            outbox.remove_stream(stream)
+            Some(outbox.remove_stream(stream))
         });
+        let Some(engines) = engines else { return self.counters.fragments_ignored.add(1) };
         for engine in engines {
             self.visit_engine(&engine, reach, |outbox| {
                 outbox.drop_stream(sender.origin, envelope.id);

@@ -90,6 +90,11 @@ impl StreamsOut {
         !others.clone().any(|out| out.stream == stream) && others.count() < STREAMS
     }
 
+    /// Whether a stream was offered under another id.
+    pub(crate) fn is_of_another(&self, stream: u64, id: u64) -> bool {
+        self.0.iter().any(|out| out.stream == stream && out.id != id)
+    }
+
     pub(crate) fn has(&self, id: u64) -> bool {
         self.0.iter().any(|out| out.id == id)
     }

@@ -123,6 +123,23 @@ fn a_fragment_of_no_stream_or_that_brings_nothing_is_counted() {
 }
 
 #[test]
+fn a_cancel_that_names_another_blob_than_its_stream_is_counted_and_leaves_nothing_behind() {
+    let mut scene = sending(None);
+    scene.send(piece(STREAM, 0, 400));
+    let cancel = |scene: &Scene, id: u64| {
+        let envelope = scene.mallory.envelope("ben", id);
+        bytes_of(&Frame::BlobCancel { envelope, stream: STREAM, code: Failure::Cancelled })
+    };
+    let (other, right) = (cancel(&scene, 2), cancel(&scene, 1));
+    scene.lets_off("another id", other, "fragments_ignored");
+    scene.send(piece(STREAM, 400, 100));
+    assert_eq!(scene.world.counter("fragments"), 2, "the stream goes on");
+    scene.send(right);
+    scene.world.advance(Duration::from_secs(1));
+    assert_eq!(scene.world.node.held_bytes(), 0);
+}
+
+#[test]
 fn a_blob_that_goes_past_its_end_fails_and_closes_nothing() {
     for past_total in [true, false] {
         let what = if past_total { "past the total" } else { "an end that is not the total" };
