@@ -272,7 +272,12 @@ impl Hall {
     /// Answers as a store would. Each name is a new one, as a store has it.
     fn answer(&self) {
         while let Some((job, request)) = self.node.poll_request() {
-            let StoreRequest::Person { user, .. } = request else { continue };
+            let StoreRequest::Person { user, .. } = request else {
+                // Nothing is stored for anybody.
+                let none = StoreResponse::Messages { messages: Vec::new(), more: false };
+                self.node.handle_response(self.now, job, Ok(none));
+                continue;
+            };
             let at = user.strip_prefix("user").and_then(|at| at.parse::<usize>().ok()).unwrap_or_default();
             let (groups, contacts) = match self.relations {
                 Relations::Group => (GroupId::parse(GROUP).ok().into_iter().collect(), Vec::new()),
