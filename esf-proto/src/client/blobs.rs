@@ -64,6 +64,7 @@ impl Session {
             self.budget.release(len);
             return Err(SendError::TooLong(Bytes::new()));
         };
+        self.stats.operations += 1;
         self.pending.take_id();
         self.sending.open(id, stream, to, blob, frame.clone());
         self.lanes.push(Lane::Interactive, Queued { frame, deadline: None, cost: len, tag: id.0 });

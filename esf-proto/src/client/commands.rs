@@ -352,6 +352,7 @@ impl Session {
             return Err(Refused::TooLarge);
         };
         let deadline = self.now + ttl;
+        self.stats.operations += 1;
         self.pending.open(kind, to.clone(), &frame, deadline);
         let lane = if kind == Kind::Certain { Lane::Message } else { Lane::Interactive };
         if broken!(CountedAtEnqueue) && self.held.is_some() && self.state != State::Online {

@@ -35,6 +35,8 @@ stats! {
     replayed;
     /// Certain sends queued again after a fresh login.
     resent;
+    /// Operations that were begun: certain sends, queries, blobs and requests.
+    operations;
     /// Operations that ended with `TimedOut`.
     timed_out;
     /// Commands refused because a queue was full.

@@ -225,7 +225,9 @@ fn start(call: impl FnOnce() -> Value + Send + 'static) -> Pending {
 
 impl Peer for ThreadPeer {
     fn call(&self, call: &Call) -> Pending {
-        let before = queued(&self.client);
+        let begun = || self.client.stats().session.operations;
+        let before = begun();
+        let waits = matches!(call, Call::Settled { .. } | Call::Closed { .. } | Call::LogOff | Call::Close);
         let (client, call) = (self.client.clone(), call.clone());
         let (tell, asked) = mpsc::channel();
         let pending = start(move || {
@@ -235,9 +237,10 @@ impl Peer for ThreadPeer {
             let _ = tell.send(());
             outcome
         });
-        // What is asked for shows in what is queued or went out, or has its outcome already. A log-off shows in neither.
-        let began = Instant::now();
-        while queued(&self.client) == before && began.elapsed() < Duration::from_millis(50) {
+        // What a scenario does next must not overtake what it has just asked for. A wait shows nowhere until it is over.
+        let limit = if waits { Duration::from_millis(50) } else { PATIENCE };
+        let asking = Instant::now();
+        while begun() == before && asking.elapsed() < limit {
             if asked.recv_timeout(Duration::from_millis(1)) != Err(mpsc::RecvTimeoutError::Timeout) {
                 break;
             }
@@ -257,10 +260,6 @@ impl Peer for ThreadPeer {
     fn look(&self) -> Value {
         look_at_client!(self.client)
     }
-}
-
-fn queued(client: &Client) -> (usize, u64) {
-    (client.buffered_bytes(), client.stats().session.frames_out)
 }
 
 impl Host for ThreadHost {
