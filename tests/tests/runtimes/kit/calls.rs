@@ -136,6 +136,7 @@ macro_rules! look_at_client {
             "connected": client.is_connected(),
             "user": client.engine().user.as_str(),
             "device": client.engine().device.0,
+            "instance": client.engine().instance.0,
             "buffered_bytes": client.buffered_bytes(),
             "protocol": client.protocol(),
             "extensions": client.extensions(),

@@ -92,11 +92,9 @@ impl RawLink {
         link
     }
 
-    /// The same, which lets the client in.
-    pub(crate) fn welcome(listener: &TcpListener) -> Self {
-        let mut link = Self::accept(listener);
-        link.push(bytes_of(&welcome(Mode::Fresh)));
-        link
+    /// Lets the client in.
+    pub(crate) fn welcome(&mut self) {
+        self.push(bytes_of(&welcome(Mode::Fresh)));
     }
 
     /// Logs in as a client and waits for the welcome.
