@@ -14,6 +14,9 @@ use crate::{
     time::UnixMillis,
 };
 
+/// What a message may need beside its own bytes when it comes out of the store.
+pub(crate) const STORED_ROOM: usize = 512;
+
 /// A request that was asked and is to be answered. Never used twice by a hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);

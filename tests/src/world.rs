@@ -186,6 +186,11 @@ impl World {
         self.session(from).send_certainly_with(now, to, 1, body, options).expect("room for a certain send")
     }
 
+    /// The same of the server's application; [`Node::poll_outcome`] tells what became of it.
+    pub fn store_by_server(&mut self, to: &To, text: &str, ttl: Duration) -> MessageId {
+        self.node.send_storable(self.now, to, 1, text.as_bytes(), ttl).expect("room for a certain send")
+    }
+
     // Clients.
 
     /// A client of this name that takes messages, logged in.

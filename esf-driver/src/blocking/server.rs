@@ -20,6 +20,7 @@ use super::{
 use crate::{
     admission::Admission,
     blob::BlobOptions,
+    client::{CertainOptions, Delivered},
     handler::AnyHandler,
     server::{self, Decision, Lagged, LoginClaim, LoginRequest, ServerEvent, ServerStats},
     store::Store,
@@ -389,6 +390,23 @@ impl Server {
     /// Why it did not arrive. `ConnectionLost` and `TimedOut` mean that it may have.
     pub fn send_certainly(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
         run(self.0.server.send_certainly(to, info_type, body))
+    }
+
+    /// [`send_certainly`](Self::send_certainly) as the options say: with
+    /// [`store_if_offline`](CertainOptions::store_if_offline) the message is kept for a user who is offline, and delivered
+    /// at the next login. Then this returns [`Delivered::Stored`] once it is durable.
+    ///
+    /// # Errors
+    /// As there. Of one that was to be stored: `QuotaFull`, `NoSuchUser`, or `Offline` if the server has no store of
+    /// messages.
+    pub fn send_certainly_with(
+        &self,
+        to: To,
+        info_type: u32,
+        body: impl Into<Bytes>,
+        options: CertainOptions,
+    ) -> Result<Delivered, Failure> {
+        run(self.0.server.send_certainly_with(to, info_type, body, options))
     }
 
     /// Asks one device of a user, and waits for the answer of its handler, 30 s at most.

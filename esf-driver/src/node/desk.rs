@@ -93,6 +93,21 @@ impl Node {
         self.ask(now, |desk| desk.send_certainly(to, info_type, body, ttl))
     }
 
+    /// The same for a message that is stored if its target is offline: [`DeskEvent::Stored`] once it is durable.
+    ///
+    /// # Errors
+    /// [`Failure::TooLarge`], with 512 bytes less room; [`Failure::NotAllowed`] to the server itself.
+    pub fn send_storable(
+        &self,
+        now: Instant,
+        to: &To,
+        info_type: u32,
+        body: &[u8],
+        ttl: Duration,
+    ) -> Result<MessageId, Failure> {
+        self.ask(now, |desk| desk.send_storable(to, info_type, body, ttl))
+    }
+
     /// Asks a user's device; the answer comes from [`Node::poll_outcome`].
     ///
     /// # Errors

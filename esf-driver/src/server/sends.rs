@@ -11,6 +11,7 @@ use esf_proto::{
 
 use super::{Server, lock};
 use crate::{
+    client::{CertainOptions, Delivered},
     completion::{Teller, completion},
     sync::Mutex,
 };
@@ -27,13 +28,20 @@ impl Default for Calls {
     }
 }
 
-type Outcome = Result<Bytes, Failure>;
+type Outcome = Result<Done, Failure>;
+
+/// How what was sent has ended well.
+enum Done {
+    Delivered(Delivered),
+    Replied(Bytes),
+}
 
 impl Calls {
     pub(super) fn complete(&self, event: DeskEvent) {
         let (id, outcome) = match event {
-            DeskEvent::Acked { id } | DeskEvent::Stored { id } => (id, Ok(Bytes::new())),
-            DeskEvent::Replied { id, body } => (id, Ok(body)),
+            DeskEvent::Acked { id } => (id, Ok(Done::Delivered(Delivered::Acked))),
+            DeskEvent::Stored { id } => (id, Ok(Done::Delivered(Delivered::Stored))),
+            DeskEvent::Replied { id, body } => (id, Ok(Done::Replied(body))),
             DeskEvent::Failed { id, failure } => (id, Err(failure)),
         };
         if let Some(caller) = lock(&self.0).as_mut().and_then(|callers| callers.remove(&id)) {
@@ -91,10 +99,36 @@ impl Server {
     /// # Errors
     /// Why it did not arrive. `ConnectionLost` and `TimedOut` mean that it may have.
     pub async fn send_certainly(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<(), Failure> {
-        let body = body.into();
-        let now = self.0.runtime.now();
-        let call = || self.0.node.send_certainly(now, &to, info_type, &body, TTL);
-        self.0.state.calls.wait(call).await.map(drop)
+        self.send_certainly_with(to, info_type, body, CertainOptions::default()).await.map(drop)
+    }
+
+    /// [`send_certainly`](Self::send_certainly) as the options say: with
+    /// [`store_if_offline`](CertainOptions::store_if_offline) the message is kept for a user who is offline, and delivered
+    /// at the next login. Then this returns [`Delivered::Stored`] once it is durable.
+    ///
+    /// Dropping the future cancels nothing.
+    ///
+    /// # Errors
+    /// As there. Of one that was to be stored: `QuotaFull`, `NoSuchUser`, or `Offline` if the server has no store of
+    /// messages.
+    pub async fn send_certainly_with(
+        &self,
+        to: To,
+        info_type: u32,
+        body: impl Into<Bytes>,
+        options: CertainOptions,
+    ) -> Result<Delivered, Failure> {
+        let (body, ttl) = (body.into(), options.ttl.unwrap_or(TTL));
+        let (node, now) = (&self.0.node, self.0.runtime.now());
+        let call = || match options.store_if_offline {
+            true => node.send_storable(now, &to, info_type, &body, ttl),
+            false => node.send_certainly(now, &to, info_type, &body, ttl),
+        };
+        match self.0.state.calls.wait(call).await? {
+            Done::Delivered(delivered) => Ok(delivered),
+            // Answers are matched by kind; another kind would be the core's fault.
+            Done::Replied(_) => Err(Failure::Internal),
+        }
     }
 
     /// Asks one device of a user, and waits for the answer of its handler, 30 s at most.
@@ -106,6 +140,9 @@ impl Server {
     pub async fn query(&self, to: To, info_type: u32, body: impl Into<Bytes>) -> Result<Bytes, Failure> {
         let body = body.into();
         let now = self.0.runtime.now();
-        self.0.state.calls.wait(|| self.0.node.query(now, &to, info_type, &body, TTL)).await
+        match self.0.state.calls.wait(|| self.0.node.query(now, &to, info_type, &body, TTL)).await? {
+            Done::Replied(body) => Ok(body),
+            Done::Delivered(_) => Err(Failure::Internal),
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     ids::{MessageId, To, UserId},
     session::lanes::{Lane, Queued},
+    store::STORED_ROOM,
     time::Instant,
     wire::{Address, Envelope, Flags, Frame, Header, Kind, Method, Stamp, requests},
 };
@@ -47,14 +48,11 @@ pub struct MessageOptions {
 /// How a certain send is sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CertainOptions {
-    /// Its time to live; the session's `certain_timeout` if it is not named.
+    /// Its time to live; the session's `certain_timeout` if it is not named, and 30 s for what a server sends.
     pub ttl: Option<Duration>,
     /// Whether the server stores it if the target is offline. It is then delivered at the target's next login.
     pub store_if_offline: bool,
 }
-
-/// What a stored message may need beside its own bytes.
-const STORED_ROOM: usize = 512;
 
 /// Why a command was not taken. Gives the body back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

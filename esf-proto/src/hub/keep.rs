@@ -9,12 +9,10 @@ use crate::{
     failure::Failure,
     ids::{Engine, InstanceId, SessionId, Source, UserId},
     server::{Copies, HubEvent, Open, Outbox, SERVER, Ticket},
+    store::STORED_ROOM,
     time::Instant,
     wire::{Address, Envelope, Flags, Kind, RawFrame},
 };
-
-/// What a message may need beside its own bytes when it comes out of the store.
-pub(super) const ENVELOPE: usize = 512;
 
 impl<H: Clone> Hub<H> {
     /// Whether a message is to be kept if nobody takes it.
@@ -28,7 +26,7 @@ impl<H: Clone> Hub<H> {
     /// Whether it is too large to come out of the store again.
     pub(super) fn is_too_large_to_keep(&self, frame: &RawFrame) -> bool {
         let limit = usize::try_from(self.config.max_frame).unwrap_or(usize::MAX);
-        frame.len().saturating_add(ENVELOPE) > limit
+        frame.len().saturating_add(STORED_ROOM) > limit
     }
 
     /// Nobody is there to take a message: it is kept.

@@ -14,8 +14,9 @@ use crate::{
         budget::Budget,
         sending::{Piece, Sending, StreamIds, Target},
     },
+    store::STORED_ROOM,
     time::Instant,
-    wire::{Address, Envelope, Frame, Header, RawFrame, Route},
+    wire::{Address, Envelope, Flags, Frame, Header, RawFrame, Route},
 };
 
 /// The server as a sender: numbers what its application asks, and reads what becomes of it from an [`Outbox`] of its
@@ -108,7 +109,24 @@ impl Desk {
         body: &'a [u8],
         ttl: Duration,
     ) -> Result<(MessageId, RawFrame), Failure> {
-        self.numbered(to, ttl, |envelope, ttl_ms| Frame::Certain { envelope, ttl_ms, info_type, body })
+        let certain = |envelope, ttl_ms| Frame::Certain { envelope, ttl_ms, info_type, body };
+        self.numbered(to, ttl, Flags::NONE, certain)
+    }
+
+    /// The same, stored if its target is offline (ESF-331). Stored or not, it goes to whoever has it under its id in this
+    /// life of the server, so it is in the store once.
+    ///
+    /// # Errors
+    /// Those of [`Desk::send`]. It has 512 bytes less room in a frame.
+    pub fn send_storable<'a>(
+        &mut self,
+        to: &'a To,
+        info_type: u32,
+        body: &'a [u8],
+        ttl: Duration,
+    ) -> Result<(MessageId, RawFrame), Failure> {
+        let certain = |envelope, ttl_ms| Frame::Certain { envelope, ttl_ms, info_type, body };
+        self.numbered(to, ttl, Flags::STORE, certain)
     }
 
     /// A query with this time to live.
@@ -122,7 +140,7 @@ impl Desk {
         body: &'a [u8],
         ttl: Duration,
     ) -> Result<(MessageId, RawFrame), Failure> {
-        self.numbered(to, ttl, |envelope, ttl_ms| Frame::Query { envelope, ttl_ms, info_type, body })
+        self.numbered(to, ttl, Flags::NONE, |envelope, ttl_ms| Frame::Query { envelope, ttl_ms, info_type, body })
     }
 
     // Blobs.
@@ -235,11 +253,12 @@ impl Desk {
         &mut self,
         to: &'a To,
         ttl: Duration,
+        flags: Flags,
         frame: impl FnOnce(Envelope<'a>, u32) -> Frame<'a>,
     ) -> Result<(MessageId, RawFrame), Failure> {
         let id = self.last_id + 1;
         let ttl_ms = u32::try_from(ttl.as_millis()).unwrap_or(u32::MAX);
-        let frame = self.frame(&frame(self.envelope(to, id)?, ttl_ms))?;
+        let frame = self.flagged(&frame(self.envelope(to, id)?, ttl_ms), flags)?;
         self.last_id = id;
         Ok((MessageId(id), frame))
     }
@@ -254,8 +273,14 @@ impl Desk {
     }
 
     fn frame(&self, frame: &Frame<'_>) -> Result<RawFrame, Failure> {
-        let bytes = frame.to_bytes(Header::default()).map_err(|_| Failure::TooLarge)?;
-        if bytes.len() > self.config.max_frame as usize {
+        self.flagged(frame, Flags::NONE)
+    }
+
+    fn flagged(&self, frame: &Frame<'_>, flags: Flags) -> Result<RawFrame, Failure> {
+        let bytes = frame.to_bytes(Header::flags(flags)).map_err(|_| Failure::TooLarge)?;
+        // What is stored comes out of the store in an envelope.
+        let beside = if flags.contains(Flags::STORE) { STORED_ROOM } else { 0 };
+        if bytes.len().saturating_add(beside) > self.config.max_frame as usize {
             return Err(Failure::TooLarge);
         }
         RawFrame::parse(bytes).map_err(|_| Failure::Internal)

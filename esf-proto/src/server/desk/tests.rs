@@ -14,8 +14,17 @@ fn what_is_larger_than_a_frame_may_be_is_refused_and_takes_no_number() {
     assert_eq!(desk.send(&to, 1, &large).err(), Some(Failure::TooLarge));
     assert_eq!(desk.send_certainly(&to, 1, &large, ttl).err(), Some(Failure::TooLarge));
     assert_eq!(desk.query(&to, 1, &large, ttl).err(), Some(Failure::TooLarge));
+    let (_, stored) = desk.send_storable(&to, 1, &large[..3500], ttl).unwrap();
+    assert!(stored.flags().contains(Flags::STORE));
+    assert_eq!(
+        desk.send_storable(&to, 1, &large[..3700], ttl).err(),
+        Some(Failure::TooLarge),
+        "it comes in an envelope"
+    );
+    let (id, live) = desk.send_certainly(&to, 1, &large[..3700], ttl).unwrap();
+    assert_eq!((id, live.flags()), (MessageId(2), Flags::NONE));
     let (id, _) = desk.query(&to, 1, b"?", ttl).unwrap();
-    assert_eq!(id, MessageId(1), "numbers count up without a gap");
+    assert_eq!(id, MessageId(3), "numbers count up without a gap");
 }
 
 #[test]

@@ -144,6 +144,9 @@ scenarios! {
     what_no_handler_returned_from_comes_again_until_it_was_tried_too_often
     what_was_stored_outlives_its_sender_and_a_restart_of_the_server
     what_waits_for_a_sleeper_is_stored_when_the_resume_window_ends
+    what_the_servers_application_sends_is_stored_for_whoever_is_offline_and_outlives_the_server
+    what_the_servers_application_sends_to_a_sleeper_is_stored_when_the_resume_window_ends
+    the_servers_application_hears_of_a_store_that_fails
 }
 
 macro_rules! pairs {

@@ -54,6 +54,8 @@ macro_rules! call_client {
             }
             Call::Contacts => words::called($client.contacts(Cursor::START)$($then)*, words::members),
             Call::OnlineContacts => words::called($client.online_contacts(Cursor::START)$($then)*, words::page),
+            Call::Friends => words::called($client.friends(Cursor::START)$($then)*, words::members),
+            Call::OnlineFriends => words::called($client.online_friends(Cursor::START)$($then)*, words::page),
             Call::Members { group: id } => {
                 words::called($client.group_members(&group(id), Cursor::START)$($then)*, words::members)
             }
@@ -94,6 +96,11 @@ macro_rules! call_server {
             Call::Certain(message) => {
                 let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
                 words::answered($server.send_certainly(to, info_type, body)$($then)*, words::done)
+            }
+            Call::Store(message) => {
+                let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);
+                let outcome = $server.send_certainly_with(to, info_type, body, message.storable())$($then)*;
+                words::answered(outcome, |delivered| json!(words::name(delivered)))
             }
             Call::Query(message) => {
                 let (to, info_type, body) = ((&message.to).into(), message.info_type, &message.body);

@@ -457,6 +457,9 @@ pub(crate) enum Call {
     /// A page of the contacts of a user.
     Contacts,
     OnlineContacts,
+    /// The same by their older names.
+    Friends,
+    OnlineFriends,
     Members {
         group: String,
     },
