@@ -330,7 +330,7 @@ pub(crate) struct Letter {
     #[arg(long, value_name = "NAME", value_parser = user_id)]
     pub(crate) to: UserId,
     /// The application's number for what it means
-    #[arg(long = "type", value_name = "N")]
+    #[arg(long = "type", value_name = "N", default_value_t = 1)]
     pub(crate) info_type: u32,
     /// What it says
     pub(crate) text: String,
@@ -365,14 +365,18 @@ pub(crate) struct Broadcast {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whom").required(true).args(["to", "group"]))]
 pub(crate) struct Blob {
     #[command(flatten)]
     pub(crate) login: Login,
     /// Who is to get it
     #[arg(long, value_name = "NAME", value_parser = user_id)]
-    pub(crate) to: UserId,
+    pub(crate) to: Option<UserId>,
+    /// The group whose members that are online are to get it; you are one of them
+    #[arg(long, value_name = "GROUP", value_parser = group_id)]
+    pub(crate) group: Option<GroupId>,
     /// The application's number for what it means
-    #[arg(long = "type", value_name = "N")]
+    #[arg(long = "type", value_name = "N", default_value_t = 1)]
     pub(crate) info_type: u32,
     /// The name that the receiver is told; without this, that of the file
     #[arg(long, value_parser = blob_name)]

@@ -1,4 +1,4 @@
-//! `esf blob`: a file, or what comes through a pipe, for somebody.
+//! `esf blob`: a file, or what comes through a pipe, for somebody or for a group.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -6,19 +6,24 @@ use std::{
     time::Instant,
 };
 
-use esf_tokio::{BlobProgress, Client, SendingBlob, To};
+use esf_tokio::{BlobError, BlobProgress, Client, Failure, SendingBlob, To};
 
 use crate::{
     cli::Blob,
-    commands::membership::Target,
+    commands::membership::{self, Target},
     connect,
-    exit::Exit,
+    exit::{Code, Exit},
     files::Input,
     output::{self, printable},
     progress::{self, Board},
 };
 
 pub(crate) async fn run(args: Blob) -> Result<(), Exit> {
+    let to = match (args.to, args.group) {
+        (_, Some(group)) => Target::Group(group),
+        (Some(user), None) => Target::User(user),
+        (None, None) => return Err(Exit::new(Code::Usage, "name somebody by --to, or a group by --group")),
+    };
     let mut input = Input::open(&args.file).await?;
     if let Some(name) = args.name {
         input.name = name;
@@ -27,8 +32,10 @@ pub(crate) async fn run(args: Blob) -> Result<(), Exit> {
         output::note(&format!("{} is empty, and is sent as it is", input.name));
     }
     let board = Board::new(io::stderr().is_terminal());
-    let to = Target::User(args.to);
     let result = connect::once(&args.login, async |client| {
+        if let Target::Group(group) = &to {
+            membership::check(client, group).await?;
+        }
         tokio::select! {
             sent = send(client, &to, args.info_type, input, &board) => sent,
             () = board.watch(async |line| draw(line)) => Ok(String::new()),
@@ -67,10 +74,24 @@ pub(crate) async fn send(
         progress = further;
         transfer.at(progress.held);
     }
-    blob.0.outcome().await.map_err(|error| Exit::of_blob(&error, &to.to_string()))?;
+    blob.0.outcome().await.map_err(|error| not_sent(&error, to))?;
     let BlobProgress { total, held } = blob.0.progress();
-    let bytes = total.unwrap_or(held);
-    Ok(format!("{name} is with {to}: {}", progress::summary(bytes, begun.elapsed())))
+    let summary = progress::summary(total.unwrap_or(held), begun.elapsed());
+    Ok(match to {
+        Target::User(_) => format!("{name} is with {to}: {summary}"),
+        Target::Group(_) => format!("{name} is with whoever is online in {to}: {summary}"),
+    })
+}
+
+/// Why a blob did not arrive: a group has reasons of its own.
+fn not_sent(error: &BlobError, to: &Target) -> Exit {
+    match (to, error) {
+        (Target::Group(group), BlobError::Failed(Failure::NotAllowed)) => membership::no_member(group),
+        (Target::Group(_), BlobError::Failed(Failure::TooLarge)) => {
+            Exit::new(Code::TooLarge, format!("too many devices are online in {to}; 256 of them take a file at most"))
+        }
+        _ => Exit::of_blob(error, &to.to_string()),
+    }
 }
 
 /// The file that was named in a chat.

@@ -94,7 +94,8 @@ async fn is_member(client: &Client, group: &GroupId) -> Result<bool, Exit> {
     Ok(false)
 }
 
-fn no_member(group: &GroupId) -> Exit {
+/// What whoever is no member is told.
+pub(crate) fn no_member(group: &GroupId) -> Exit {
     let how = if group.is_dynamic() {
         format!("`esf listen --join '{group}'` and `esf chat --group '{group}'` enter it")
     } else {

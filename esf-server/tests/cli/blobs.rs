@@ -110,6 +110,51 @@ fn a_file_is_told_as_json() {
 }
 
 #[test]
+fn a_file_goes_to_a_group_and_whoever_is_in_it_sees_where_it_came_from() {
+    let (server, dir) = (Server::start(""), Dir::new());
+    let bytes = noise(1_000_001);
+    let file = dir.file("plan.bin", &bytes);
+    // As many devices as are members of it, but not the sender's own.
+    let mut alice = server.listener("alice", &format!("--join ~red --blobs {}", dir.path("mine")));
+    let mut bob = bob(&server, &dir, "--join ~red");
+    let carol_takes = format!("--join ~red --json --count 1 --blobs {}", dir.path("carol"));
+    let mut carol = server.listener("carol", &carol_takes);
+    let mut dan = server.listener("dan", &format!("--blobs {}", dir.path("dan")));
+    server.run("alice", &format!("blob --group ~red {file}")).fine();
+    assert_eq!(bob.line(), format!("blob in ~red from alice, type 1: 1000001 bytes in {}", dir.path("in/plan.bin")));
+    let told: serde_json::Value = serde_json::from_str(&carol.line()).unwrap();
+    assert_eq!((&told["event"], &told["group"], &told["type"]), (&"blob".into(), &"~red".into(), &1.into()));
+    carol.ended().fine_with_notes();
+    for there in ["in/plan.bin", "carol/plan.bin"] {
+        assert!(fs::read(dir.path(there)).unwrap() == bytes, "{there}");
+    }
+    // Whoever takes no files holds up nobody.
+    let _eve = server.listener("eve", "--join ~red");
+    server.run("alice", &format!("blob --group ~red --type 9 {file}")).fine();
+    assert_eq!(bob.line(), format!("blob in ~red from alice, type 9: 1000001 bytes in {}", dir.path("in/plan-1.bin")));
+    server.run("bob", &format!("blob --to dan {file}")).fine();
+    assert_eq!(dan.line(), format!("blob from bob, type 1: 1000001 bytes in {}", dir.path("dan/plan.bin")));
+    assert!(dir.names("mine").is_empty() && alice.line_within(Duration::from_millis(200)).is_none());
+}
+
+#[test]
+fn a_file_to_a_group_that_takes_none_or_is_not_ones_own_says_why() {
+    let (server, dir) = (Server::start(""), Dir::new());
+    let file = dir.file("f.txt", b"f");
+    let stranger = server.run("alice", &format!("blob --group ~red {file}"));
+    assert!(stranger.refused(7).contains("you are not in the group ~red"), "{stranger:#?}");
+    let _alice = server.listener("alice", "--join ~red");
+    server.run("alice", &format!("blob --group ~red {file}")).fine();
+    let mut bob = server.listener("bob", "--join ~red");
+    let refused = server.run("alice", &format!("blob --group ~red {file}"));
+    assert!(refused.refused(23).contains("the group ~red takes no files; `--blobs DIR`"), "{refused:#?}");
+    assert!(bob.note().contains("f.txt was refused, from alice"));
+    for whom in ["", "--to bob --group ~red"] {
+        assert_eq!(server.run("alice", &format!("blob {whom} {file}")).code, Some(2), "{whom}");
+    }
+}
+
+#[test]
 fn what_comes_through_a_pipe_arrives() {
     let (server, dir) = (Server::start(""), Dir::new());
     let mut bob = bob(&server, &dir, "");

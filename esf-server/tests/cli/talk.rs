@@ -12,6 +12,16 @@ fn a_message_is_printed_where_it_is_sent_to() {
 }
 
 #[test]
+fn what_has_no_type_has_that_of_a_chat() {
+    let server = Server::start("");
+    let mut alice = server.listener("alice", "--echo");
+    server.run("bob", "send --to alice --certainly hello").fine();
+    assert_eq!(alice.line(), "message from bob, type 1: hello");
+    server.run("bob", "query --to alice what?").fine();
+    assert_eq!(alice.line(), "query from bob, type 1: what?");
+}
+
+#[test]
 fn a_certain_message_is_acknowledged() {
     let server = Server::start("");
     let mut alice = server.listener("alice", "");
