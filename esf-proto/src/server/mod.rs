@@ -13,6 +13,7 @@ mod counters;
 mod desk;
 mod inbound;
 mod link;
+mod login;
 mod open;
 mod outbox;
 mod parked;
@@ -30,7 +31,8 @@ pub use command::{HubChange, HubCommand, HubEvent, PeopleRequest, Repeat, SERVER
 pub use config::{Config, Relogin};
 pub use counters::{Counter, Counters};
 pub use desk::{Desk, DeskEvent};
-pub use link::{Accepted, AppRequest, AppResponse, Link, LinkAction, LoginClaim, LoginRequest, Placed};
+pub use link::{Link, LinkAction};
+pub use login::{Accepted, AppRequest, AppResponse, LoginClaim, LoginRequest, Placed};
 pub(crate) use open::{Copies, Open};
 pub use outbox::Outbox;
 pub use parked::{Ticket, Verdict};

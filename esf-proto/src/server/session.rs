@@ -1,30 +1,32 @@
 //! One login. It survives its links: a resume gives it to a newer one in one step.
 
+mod links;
+mod transmit;
+
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
+use self::links::Probes;
+pub use self::links::TakeOver;
 use super::{
-    Config, Counters, Generation, LoginClaim, Outbox,
+    Config, Counters, Generation, Outbox,
     command::{HubChange, HubCommand, HubEvent, Repeat},
     control::Control,
     counters::Cause,
     parked::{Parked, Step, Ticket, Verdict},
-    stored::is_storable,
     transitions::{SessionState, check_session},
 };
 use crate::{
     close::CloseReason,
     failure::Failure,
-    ids::{Engine, InstanceId, SessionId, Source, UserId},
+    ids::{Engine, InstanceId, SessionId, Source},
     login::{ResumeSecret, Rights},
     session::{
         budget::Budget,
         dedupe::Dedupe,
-        frames::FrameBytes,
         hop::{Counts, Hop},
         inbound::{IncomingQuery, Message},
-        lanes::Lane,
         receiving::Receiving,
         timers::TimerKind,
     },
@@ -85,15 +87,6 @@ pub struct Session {
 /// What an application's query costs beside its body.
 const QUERY_COST: usize = 64;
 
-/// Whether the link has shown life since somebody asked. Probes are numbered, so that several may ask at a time and
-/// none takes the answer to an earlier one for its own.
-#[derive(Debug, Clone, Copy, Default)]
-struct Probes {
-    asked: u64,
-    pinged: u64,
-    answered: u64,
-}
-
 /// What a new session starts with.
 #[derive(Debug)]
 pub struct NewSession {
@@ -119,26 +112,6 @@ pub struct NewSession {
     pub server: InstanceId,
     /// What an earlier session of the same engine left.
     pub dedupe: Dedupe,
-}
-
-/// What became of an attempt to go on with a session on a new link.
-#[derive(Debug, PartialEq, Eq)]
-pub enum TakeOver {
-    /// The link has the session now.
-    Resumed {
-        /// The generation of the new link.
-        generation: Generation,
-        /// Frames that the server has received in this session.
-        received: u32,
-    },
-    /// A later attempt was here before: the link is closed, nothing changes.
-    Stale,
-    /// The secret is not this session's, or none was shown: the login starts afresh.
-    Fresh,
-    /// The session ended meanwhile.
-    Gone,
-    /// The stated count is impossible: the link is closed, nothing changes but the highest attempt seen.
-    Violation,
 }
 
 impl Session {
@@ -272,157 +245,6 @@ impl Session {
         self.state == SessionState::Attached && (self.generation == generation || broken!(GenerationIgnored))
     }
 
-    // Links come and go.
-
-    /// A newer link of the same engine wants the session: raises the generation, reads the count and gives the session
-    /// to the new link, all in this one step (ESF-220). The older link is fenced from here on, and what the new login
-    /// may do is what the session may do.
-    pub fn take_over(&mut self, claim: &LoginClaim, secret: ResumeSecret) -> TakeOver {
-        if self.state == SessionState::Ended {
-            return TakeOver::Gone;
-        }
-        if claim.attempt <= self.attempt && !broken!(AttemptIgnored) {
-            self.counters.attempts_stale.add(1);
-            return TakeOver::Stale;
-        }
-        // Seen, whatever becomes of it: the session's end tells it on (ESF-104).
-        self.attempt = claim.attempt;
-        let known = |shown: &ResumeSecret| {
-            let old = self.old_secret.is_some_and(|old| old.matches(shown));
-            self.secret.matches(shown) | old
-        };
-        let Some(resume) = claim.resume.filter(|resume| known(&resume.secret)) else { return TakeOver::Fresh };
-        let budget = &self.budget;
-        if self.hop.rewind(resume.received, |cost| budget.release(cost)).is_err() {
-            return TakeOver::Violation;
-        }
-        self.rights = claim.rights;
-        self.credential_version = claim.credential_version;
-        self.generation = self.generation.next();
-        self.old_secret = (!broken!(OldSecretForgotten)).then_some(resume.secret);
-        self.secret = secret;
-        self.until = None;
-        self.close = None;
-        self.show_life();
-        self.control = Control::default();
-        if self.state == SessionState::Detached {
-            self.change_window(None);
-        }
-        self.set_state(SessionState::Attached);
-        self.control.count();
-        let now = self.now;
-        self.with_receiving(|receiving| receiving.on_link(now, true));
-        let Counts { received, .. } = broken!(TakeoverReadsLate, self.hop.told(), else self.hop.counts());
-        TakeOver::Resumed { generation: self.generation, received }
-    }
-
-    /// The link of this generation is gone and may come back: the resume window opens. No-op for a fenced link.
-    pub fn detach(&mut self, now: Instant, generation: Generation) {
-        let now = self.clock(now);
-        if self.is_held_by(generation) || broken!(OldDeathCounts) && self.state == SessionState::Attached {
-            let until = if broken!(WindowSkipped) { now } else { now + self.config.resume_window };
-            self.until = Some(until);
-            self.control = Control::default();
-            self.set_state(SessionState::Detached);
-            self.change_window(Some(until));
-        }
-    }
-
-    /// Ends the session: what was never handed out is `Offline`, what was and is not counted is `ConnectionLost`
-    /// (ESF-221). Its link, if it has one, closes for `reason`.
-    pub fn end(&mut self, now: Instant, reason: CloseReason, outbox: &mut Outbox) {
-        let now = self.clock(now);
-        if self.state == SessionState::Ended {
-            return;
-        }
-        if self.state == SessionState::Attached {
-            self.close = Some(reason);
-        }
-        self.set_state(SessionState::Ended);
-        self.until = None;
-        let stores = outbox.stores();
-        for (frame, cost) in self.hop.take_uncounted() {
-            if stores && is_storable(&frame) {
-                outbox.withdraw(frame, cost, true);
-                continue;
-            }
-            self.budget.release(cost);
-            self.copy_lost(frame, Failure::ConnectionLost, true);
-        }
-        let unsent = outbox.drop_stored();
-        for (lane, queued) in outbox.end() {
-            if stores && is_storable(&queued.frame) {
-                outbox.withdraw(queued.frame, queued.cost, false);
-                continue;
-            }
-            self.budget.release(queued.cost);
-            let expired = queued.deadline.is_some_and(|at| at <= now);
-            if lane != Lane::Volatile && !expired {
-                self.copy_lost(queued.frame, Failure::Offline, false);
-            }
-        }
-        if stores {
-            self.commands.push_back(HubCommand::Withdraw);
-        }
-        self.end_streams(reason, outbox);
-        // Messages stay for the application, which takes what was accepted; nobody waits for answers any more.
-        for (_, cost) in self.queries.drain(..) {
-            self.budget.release(cost);
-        }
-        self.query_bytes = 0;
-        self.control = Control::default();
-        let dedupe = core::mem::take(&mut self.dedupe);
-        self.changes.push_back(HubChange::Ended { reason, dedupe, attempt: self.attempt, unsent });
-    }
-
-    /// Why the link of this generation is to be closed, if it is.
-    #[must_use]
-    pub fn poll_close(&mut self, generation: Generation) -> Option<CloseReason> {
-        if self.generation != generation {
-            return Some(CloseReason::Superseded);
-        }
-        self.close.take()
-    }
-
-    // Probes.
-
-    /// Somebody else logs in and wants to know whether this link still lives (ESF-116). Returns the probe's number.
-    pub fn probe(&mut self) -> u64 {
-        self.probes.asked += 1;
-        self.probes.asked
-    }
-
-    /// Whether the link of this generation is to be pinged for a probe.
-    #[must_use]
-    pub fn poll_probe(&mut self, generation: Generation) -> bool {
-        let asked = self.probes.pinged < self.probes.asked && self.is_held_by(generation);
-        if asked {
-            self.probes.pinged = self.probes.asked;
-        }
-        asked
-    }
-
-    /// Bytes came on the link of this generation after it was pinged.
-    pub fn handle_alive(&mut self, generation: Generation) {
-        if self.is_held_by(generation) {
-            self.probes.answered = self.probes.pinged;
-        }
-    }
-
-    /// Whether the link has shown life since the probe of this number.
-    #[must_use]
-    pub fn probe_answered(&self, number: u64) -> bool {
-        self.probes.answered >= number && self.state == SessionState::Attached
-    }
-
-    /// A login or a frame of the engine itself, just now.
-    fn show_life(&mut self) {
-        self.probes.pinged = self.probes.asked;
-        self.probes.answered = self.probes.asked;
-    }
-
-    // Frames.
-
     /// A frame came on the link of this generation. A fenced link's frames change nothing.
     pub fn handle_frame(&mut self, now: Instant, generation: Generation, frame: RawFrame) {
         if let Some(message) = self.handle_repeat(now, generation, frame) {
@@ -547,85 +369,6 @@ impl Session {
         }
     }
 
-    /// The next frame for the link of this generation. What it gives is counted and kept until the client has it.
-    #[must_use]
-    pub fn poll_transmit(&mut self, now: Instant, generation: Generation, outbox: &mut Outbox) -> Option<Bytes> {
-        let mut next = None;
-        self.transmit_while(now, generation, outbox, |frame| {
-            next = Some(frame.clone().into_bytes());
-            false
-        });
-        next
-    }
-
-    /// The next frames, one after the other, until there is none or `send` says that it is enough. A small frame is not
-    /// copied for it: its bytes are there while `send` runs.
-    pub fn transmit_while(
-        &mut self,
-        now: Instant,
-        generation: Generation,
-        outbox: &mut Outbox,
-        mut send: impl FnMut(&FrameBytes<'_>) -> bool,
-    ) {
-        let now = self.clock(now);
-        if !self.is_held_by(generation) {
-            return;
-        }
-        outbox.link_streams(now, generation);
-        while let Some(frame) = self.control.pop(&mut self.hop) {
-            if !send(&frame) {
-                return;
-            }
-        }
-        while let Some(frame) = self.hop.next_replay() {
-            if !send(&frame) {
-                return;
-            }
-        }
-        while let Some(frame) = outbox.next_credit(now).or_else(|| self.next_own_credit()) {
-            if !send(&FrameBytes::Shared(frame)) {
-                return;
-            }
-        }
-        while self.hop.may_hand_out() {
-            let lane = outbox.next(now, |len| self.hop.admits(len));
-            if lane != Some(Lane::Interactive) && outbox.has_news() {
-                if let Some((frame, cost)) = outbox.next_news() {
-                    self.hop.hand_out(FrameBytes::Shared(frame.clone()), cost, false);
-                    if !send(&FrameBytes::Shared(frame)) {
-                        return;
-                    }
-                    continue;
-                }
-            }
-            if lane != Some(Lane::Interactive) && outbox.has_stored() {
-                if let Some((frame, cost)) = outbox.next_stored(|len| self.hop.admits(len)) {
-                    if outbox.take_drained() {
-                        self.commands.push_back(HubCommand::TailDrained);
-                    }
-                    self.hop.hand_out(FrameBytes::Shared(frame.clone()), cost, true);
-                    if !send(&FrameBytes::Shared(frame)) {
-                        return;
-                    }
-                    continue;
-                }
-            }
-            let Some(lane) = lane else { return };
-            let more = outbox.pop_with(lane, |frame, waiting| {
-                if lane == Lane::Volatile && !broken!(VolatileCounted) {
-                    self.budget.release(waiting.cost);
-                } else {
-                    self.hop.hand_out(frame.clone(), waiting.cost, lane == Lane::Message);
-                }
-                // By reference: a handle that was just written would be waited for if it were moved.
-                send(&frame)
-            });
-            if more != Some(true) {
-                return;
-            }
-        }
-    }
-
     /// What the hub is to do now, under this session's lock.
     #[must_use]
     pub fn poll_hub(&mut self) -> Option<HubCommand> {
@@ -732,45 +475,6 @@ impl Session {
         self.query_bytes += cost;
         self.queries.push_back((query, cost));
         self.arrived = true;
-    }
-
-    /// Tells the sender of a frame that this session could not deliver it.
-    fn copy_lost(&mut self, frame: Bytes, failure: Failure, handed_out: bool) {
-        let Ok(frame) = RawFrame::parse(frame) else { return };
-        let (Some(about), Ok(envelope)) = (frame.kind(), frame.envelope()) else { return };
-        match about {
-            Kind::Send | Kind::EngineMessage if self.is_target(&envelope) => {
-                // Nobody knows whether another device of the user got it.
-                let to_all = matches!(envelope.to, Address::User { .. });
-                let failure = if to_all { Failure::ConnectionLost } else { failure };
-                if broken!(HeldAnsweredTwice) {
-                    self.commands.push_back(HubCommand::Lost { frame: frame.clone(), failure });
-                }
-                self.commands.push_back(HubCommand::Lost { frame, failure });
-            }
-            Kind::Certain | Kind::Query | Kind::Request | Kind::BlobOffer => {
-                let asker = match envelope.from {
-                    Address::Engine { user, device, instance } => {
-                        let Ok(user) = UserId::parse(user, u8::MAX) else { return };
-                        Source::Engine(Engine { user, device, instance })
-                    }
-                    Address::Server { instance } => Source::Server(InstanceId(instance)),
-                    _ => return,
-                };
-                self.commands.push_back(HubCommand::CopyFailed { asker, id: envelope.id, failure, handed_out });
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether a frame is for this engine, and no echo of what another device of its user sent to somebody else.
-    fn is_target(&self, envelope: &Envelope<'_>) -> bool {
-        let own = &self.engine;
-        match envelope.to {
-            Address::User { user } => user == own.user.as_str(),
-            Address::Device { user, device } => (user, device) == (own.user.as_str(), own.device),
-            to => to == Address::of_engine(own),
-        }
     }
 
     pub(super) fn tell(&mut self, frame: &Frame<'_>, charged: bool) {

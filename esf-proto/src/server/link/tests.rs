@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    ids::DeviceKind,
     server::testing::{at, login, placed, raw},
     wire::Flags,
 };

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     ids::DeviceKind,
-    server::testing::{
-        Town, ack, alone, at, certain, claim, count, counted_kinds, engine, phone, plain, query, raw, to,
+    server::{
+        LoginClaim,
+        testing::{Town, ack, alone, at, certain, claim, count, counted_kinds, engine, phone, plain, query, raw, to},
     },
     session::{
         blob::{BlobEvent, BlobRead, TakeBlob},
@@ -10,6 +11,7 @@ use crate::{
     },
     wire::{Flags, Resume},
 };
+use bytes::Bytes;
 use core::time::Duration;
 use std::{string::ToString, vec::Vec};
 
