@@ -177,13 +177,13 @@ impl Housekeeper {
     async fn keep_house(self) {
         let mut alarm = crate::tasks::Alarm::new(&*self.0.runtime);
         std::future::poll_fn(|cx| {
-            loop {
-                self.register(cx.waker());
-                let Keeping::Wait(at) = self.next() else { return std::task::Poll::Ready(()) };
-                if alarm.poll(cx, self.0.runtime.now(), at).is_pending() {
-                    return std::task::Poll::Pending;
-                }
+            self.register(cx.waker());
+            let Keeping::Wait(at) = self.next() else { return std::task::Poll::Ready(()) };
+            if alarm.poll(cx, self.0.runtime.now(), at).is_ready() {
+                // There is more to do, and those to whom something goes come first.
+                cx.waker().wake_by_ref();
             }
+            std::task::Poll::Pending
         })
         .await;
     }

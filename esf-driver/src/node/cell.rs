@@ -395,6 +395,7 @@ impl Cell {
                 let party = self.party(self, session.rights());
                 match hub.carry_out(now, &party, command, &Outboxes(node)) {
                     Some(HubEvent::Judge { ticket, frame }) => *asked = Some((ticket, frame)),
+                    Some(HubEvent::Broadcast(fanout)) => node.broadcast_of(&hub, now, self, *fanout),
                     event => self.hear(node, session, event),
                 }
                 next = session.poll_hub();
@@ -409,7 +410,6 @@ impl Cell {
     /// What the hub said to the session, which the server's application may want to know too.
     fn hear(&self, node: &Node, session: &mut Session, event: Option<HubEvent>) {
         match event {
-            Some(HubEvent::Broadcast(fanout)) => return node.broadcast_of(self, *fanout),
             Some(HubEvent::TransmitFailed { ref frame, failure }) => node.transmit_failed(frame, failure),
             Some(HubEvent::Missed(missed)) => return node.missed(*missed),
             _ => {}

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use esf_proto::{
     failure::Failure,
-    hub::{Fanout, Fanouts, Hub, Mail, Missed, Reply},
+    hub::{Fanout, Fanouts, Hub, Mail, Missed, Progress, Reply},
     ids::{GroupId, UserId},
     session::budget::Budget,
     store::{JobId, StoreFailed, StoreRequest, StoreResponse},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::sync::{Arc, Mutex};
 
-/// Slices that the housekeeper carries out before it looks at anything else.
+/// Slices of presence that the housekeeper carries out before it looks at anything else.
 const SLICES: usize = 16;
 
 /// What waits to go to many, and whoever carries requests to the store.
@@ -91,8 +91,13 @@ impl Node {
         Ok(())
     }
 
-    /// A client's message to a group, called under its session's lock so that its broadcasts stay in order.
-    pub(super) fn broadcast_of(&self, cell: &Cell, fanout: Fanout) {
+    /// A client's message to a group, called under its session's lock so that its broadcasts stay in order. One to few
+    /// goes at once, if nothing of this session waits.
+    pub(super) fn broadcast_of(&self, hub: &Hub<Arc<Cell>>, now: Instant, cell: &Cell, mut fanout: Fanout) {
+        let goes_now = hub.is_one_slice(&fanout) && !lock(&self.crowd.fanouts).has_before(&fanout);
+        if goes_now && self.carry_on(hub, now, &mut fanout) == Progress::Done {
+            return;
+        }
         let frame: Option<RawFrame> = fanout.frame().cloned();
         let pushed = lock(&self.crowd.fanouts).push(fanout);
         match (pushed, frame) {
@@ -141,15 +146,22 @@ impl Node {
         self.crowd.store.wake();
     }
 
-    /// Carries on what goes to many, for a while.
+    /// Carries on what goes to many, for a while: a slice of a message, before its receivers get their turn, or several
+    /// of presence, so that who hears of many hears of them together.
     pub(super) fn fan_out(&self, now: Instant) {
         for _ in 0..SLICES {
             let next = lock(&self.crowd.fanouts).take_next();
             let Some(mut fanout) = next else { return };
-            let mut missed = Vec::new();
-            let progress = self.hub().carry_on(now, &mut fanout, &Outboxes(self), &mut |one| missed.push(one));
+            let is_last = !fanout.is_presence();
+            let progress = self.carry_on(&self.hub(), now, &mut fanout);
             lock(&self.crowd.fanouts).put_back(fanout, progress);
-            missed.into_iter().for_each(|one| self.missed(one));
+            if is_last {
+                return;
+            }
         }
+    }
+
+    fn carry_on(&self, hub: &Hub<Arc<Cell>>, now: Instant, fanout: &mut Fanout) -> Progress {
+        hub.carry_on(now, fanout, &Outboxes(self), &mut |one| self.missed(one))
     }
 }

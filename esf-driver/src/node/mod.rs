@@ -341,12 +341,18 @@ impl Node {
         self.desk.expire(now);
         self.move_blobs(now);
         self.end_unjudged(now);
+        if self.hub().poll_timeout().is_some_and(|at| at <= now) {
+            self.end_waits(now);
+        }
+        self.mail_timed_out(now);
+        self.fan_out(now);
+    }
+
+    fn end_waits(&self, now: Instant) {
         while let Some(cell) = self.hub_mut(|hub| hub.poll_due(now)) {
             cell.with(self, now, |session, outbox| session.handle_timeout(now, outbox));
         }
         while self.hub().poll_timeout().is_some_and(|at| at <= now) && self.hub_mut(|hub| hub.handle_timeout(now)) {}
-        self.mail_timed_out(now);
-        self.fan_out(now);
     }
 
     /// Wakes `waker` when [`Node::poll_timeout`] has become earlier.

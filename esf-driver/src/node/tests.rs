@@ -4,10 +4,10 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    ids::{DeviceKind, Engine, InstanceId, Source, To, UserId},
+    ids::{DeviceKind, Engine, GroupId, InstanceId, Source, To, UserId},
     login::{CredentialKind, ResumeSecret, Rights},
     server::{AppRequest, AppResponse, Config, Generation, LinkState},
-    store::{Person, StoreRequest, StoreResponse},
+    store::{JobId, Person, StoreRequest, StoreResponse},
     time::{Instant, UnixMillis},
     wire::{Address, Credential, Envelope, Flags, Frame, Frames, Header, Kind, Login, LoginResult, RawFrame, Resume},
 };
@@ -304,4 +304,69 @@ fn a_second_answer_of_a_store_is_nobodys() {
         let counted = node.counters().iter().find(|(name, _)| *name == "store_unasked");
         assert_eq!(counted, Some(("store_unasked", unasked)));
     }
+}
+
+fn to_group(from: &str, id: u64) -> Bytes {
+    let from = engine(from);
+    let envelope = Envelope::new(Address::Group { group: "all" }, Address::of_engine(&from), id);
+    Frame::Broadcast { envelope, info_type: 9, body: b"hello" }.to_bytes(Header::default()).expect("a broadcast")
+}
+
+/// Logs them in, and gives what the store is asked of each.
+fn members(node: &Arc<Node>, count: usize) -> (Vec<Conn>, Vec<JobId>) {
+    let members = (0..count).map(|number| join(node, &format!("u{number:03}"))).collect();
+    let asked = std::iter::from_fn(|| node.poll_request()).map(|(job, _)| job).collect();
+    (members, asked)
+}
+
+/// The store says that somebody is in the group `all`.
+fn is_in_all(node: &Node, job: JobId) {
+    let groups = vec![GroupId::parse("all").expect("a group")];
+    node.handle_response(NOW, job, Ok(StoreResponse::Person(Person { exists: true, groups, ..Person::default() })));
+}
+
+/// The numbers of the broadcasts that a link hands out.
+fn broadcasts(conn: &mut Conn) -> Vec<u64> {
+    let frames = sent(conn);
+    let number = |frame: &RawFrame| match frame.decode() {
+        Ok(Frame::Broadcast { envelope, .. }) => Some(envelope.id),
+        _ => None,
+    };
+    frames.iter().filter_map(number).collect()
+}
+
+#[test]
+fn a_broadcast_to_few_goes_at_once_and_one_to_many_in_turns() {
+    for (count, at_once) in [(64, true), (65, false)] {
+        let node = node_with(Config { store: true, ..Config::default() });
+        let (mut members, asked) = members(&node, count);
+        asked.into_iter().for_each(|job| is_in_all(&node, job));
+        members[0].handle_message(NOW, to_group("u000", 1));
+        assert_eq!(broadcasts(&mut members[1]).len(), usize::from(at_once), "{count}");
+        assert_eq!(node.poll_timeout() == Some(Instant::ZERO), !at_once);
+        let turns = [1, 2].map(|_| {
+            node.handle_timeout(NOW);
+            broadcasts(&mut members[count - 1]).len()
+        });
+        assert_eq!(turns, if at_once { [1, 0] } else { [0, 1] }, "{count}");
+        assert_ne!(node.poll_timeout(), Some(Instant::ZERO));
+    }
+}
+
+#[test]
+fn a_broadcast_to_few_overtakes_none_of_its_sender_that_waits() {
+    let node = node_with(Config { store: true, ..Config::default() });
+    let (mut members, asked) = members(&node, 3);
+    asked[1..].iter().for_each(|job| is_in_all(&node, *job));
+    members[0].handle_message(NOW, to_group("u000", 1));
+    members[0].handle_message(NOW, to_group("u000", 2));
+    node.handle_timeout(NOW);
+    assert!(broadcasts(&mut members[1]).is_empty(), "nobody knows yet whether it may");
+    is_in_all(&node, asked[0]);
+    members[0].handle_message(NOW, to_group("u000", 3));
+    assert!(broadcasts(&mut members[1]).is_empty(), "the third waits behind the first");
+    while node.poll_timeout() == Some(Instant::ZERO) {
+        node.handle_timeout(NOW);
+    }
+    assert_eq!(broadcasts(&mut members[1]), [1, 2, 3]);
 }

@@ -6,6 +6,7 @@ mod acquaintance;
 use alloc::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    vec,
     vec::Vec,
 };
 use core::ops::Bound;
@@ -22,8 +23,10 @@ use crate::{
     wire::{Address, Flags, Kind, RawFrame},
 };
 
-/// Outputs of a slice.
-const SLICE: usize = 256;
+/// Members that a slice visits …
+const SLICE: usize = 64;
+/// … and copies that it makes, where several broadcasts go together.
+const COPIES: usize = 512;
 /// Broadcasts of a session that may wait …
 const WAITING: usize = 64;
 /// … and their bytes, one of any size aside.
@@ -57,7 +60,8 @@ enum What {
 #[derive(Debug)]
 struct Broadcast {
     group: GroupId,
-    frame: RawFrame,
+    /// At least one. Those of one sender that wait at the same time go together: each member is visited once for all.
+    frames: Vec<RawFrame>,
     by: SessionId,
     /// `None` for the server.
     from: Option<Engine>,
@@ -127,7 +131,11 @@ impl Fanout {
         let group = GroupId::parse(group).ok()?;
         let frame = frame.kept();
         let cost = cost(frame.len());
-        Some(Self { what: What::Broadcast(Broadcast { group, frame, by, from, after: None }), cost, taken: 0 })
+        Some(Self {
+            what: What::Broadcast(Broadcast { group, frames: vec![frame], by, from, after: None }),
+            cost,
+            taken: 0,
+        })
     }
 
     /// The offer of a blob to a group, of which its sender's outbox knows.
@@ -162,11 +170,43 @@ impl Fanout {
         Self { what: What::Presence(presence), cost: 0, taken: 0 }
     }
 
-    /// The frame, if it is a broadcast of a client or a blob: what its sender is to be told about.
+    /// Frames in it.
+    fn frames(&self) -> usize {
+        match &self.what {
+            What::Broadcast(broadcast) => broadcast.frames.len(),
+            _ => 1,
+        }
+    }
+
+    /// Whether `next`, of the same lane, can go together with this one: nothing of either has gone.
+    fn goes_with(&self, next: &Self) -> bool {
+        match (&self.what, &next.what) {
+            (What::Broadcast(own), What::Broadcast(next)) => {
+                own.after.is_none() && next.after.is_none() && own.group == next.group
+            }
+            _ => false,
+        }
+    }
+
+    fn take_in(&mut self, next: Self) {
+        if let (What::Broadcast(own), What::Broadcast(of_next)) = (&mut self.what, next.what) {
+            own.frames.extend(of_next.frames);
+            self.cost += next.cost;
+        }
+    }
+
+    /// Whether it tells who came or went.
+    #[must_use]
+    pub const fn is_presence(&self) -> bool {
+        matches!(self.what, What::Presence(_) | What::Acquaintance(_))
+    }
+
+    /// The first frame, if it is a broadcast of a client or a blob: what its sender is to be told about.
     #[must_use]
     pub fn frame(&self) -> Option<&RawFrame> {
         match &self.what {
-            What::Broadcast(Broadcast { frame, from: Some(_), .. }) | What::Blob(ToGroup { frame, .. }) => Some(frame),
+            What::Broadcast(Broadcast { frames, from: Some(_), .. }) => frames.first(),
+            What::Blob(ToGroup { frame, .. }) => Some(frame),
             _ => None,
         }
     }
@@ -217,8 +257,8 @@ impl Fanouts {
     pub fn push(&mut self, fanout: Fanout) -> Result<(), Failure> {
         let lane = fanout.lane();
         let waiting = self.lanes.get(&lane);
-        let (count, bytes) = waiting
-            .map_or((0, 0), |waiting| (waiting.len(), waiting.iter().map(|waiting| waiting.cost).sum::<usize>()));
+        let sum = |of: fn(&Fanout) -> usize| waiting.map_or(0, |waiting| waiting.iter().map(of).sum::<usize>());
+        let (count, bytes) = (sum(Fanout::frames), sum(|waiting| waiting.cost));
         let fits = match lane {
             Lane::Sender(_) => count < WAITING && (count == 0 || bytes + fanout.cost <= WAITING_BYTES),
             Lane::Group(_) => count < EVENTS,
@@ -242,7 +282,13 @@ impl Fanouts {
     #[must_use]
     pub fn take_next(&mut self) -> Option<Fanout> {
         let lane = self.ring.pop_front()?;
-        let mut fanout = self.lanes.get_mut(&lane)?.pop_front()?;
+        let waiting = self.lanes.get_mut(&lane)?;
+        let mut fanout = waiting.pop_front()?;
+        while waiting.front().is_some_and(|next| fanout.goes_with(next)) {
+            if let Some(next) = waiting.pop_front() {
+                fanout.take_in(next);
+            }
+        }
         fanout.taken = self.unparked;
         Some(fanout)
     }
@@ -273,6 +319,12 @@ impl Fanouts {
         self.ring.extend(self.parked.drain(..));
     }
 
+    /// Whether something goes before this one, which was not put in yet: of the same sender, group or user.
+    #[must_use]
+    pub fn has_before(&self, fanout: &Fanout) -> bool {
+        self.lanes.contains_key(&fanout.lane())
+    }
+
     /// Whether [`Fanouts::take_next`] has something.
     #[must_use]
     pub fn has_next(&self) -> bool {
@@ -281,7 +333,7 @@ impl Fanouts {
 }
 
 impl<H: Clone> Hub<H> {
-    /// Carries a fan-out on by a slice of at most 256 outputs, with shared access. `missed` hears of members that a
+    /// Carries a fan-out on by a slice of at most 64 members and 512 copies, with shared access. `missed` hears of members that a
     /// broadcast did not reach.
     pub fn carry_on(
         &self,
@@ -313,6 +365,13 @@ impl<H: Clone> Hub<H> {
         }
     }
 
+    /// Whether it is a broadcast that one slice carries out.
+    #[must_use]
+    pub fn is_one_slice(&self, fanout: &Fanout) -> bool {
+        let What::Broadcast(Broadcast { group, .. }) = &fanout.what else { return false };
+        self.groups.get(group).is_none_or(|group| group.seats.len() <= SLICE)
+    }
+
     fn broadcast(
         &self,
         now: Instant,
@@ -320,7 +379,7 @@ impl<H: Clone> Hub<H> {
         reach: &impl Reach<H>,
         missed: &mut impl FnMut(Missed),
     ) -> Progress {
-        let Broadcast { group: id, frame, by, from, after } = broadcast;
+        let Broadcast { group: id, frames, by, from, after } = broadcast;
         if after.is_none() {
             let person = from.as_ref().and_then(|engine| self.people.get(&engine.user));
             if person.and_then(|person| person.social.as_ref()).is_some_and(|social| social.is_awaited()) {
@@ -328,33 +387,41 @@ impl<H: Clone> Hub<H> {
             }
             let member = |engine: &Engine| self.is_in(&engine.user, id) || broken!(StrangerBroadcasts);
             if from.as_ref().is_some_and(|engine| !member(engine)) {
-                self.refuse_broadcast(from.as_ref(), frame, reach);
+                frames.iter().for_each(|frame| self.refuse_broadcast(from.as_ref(), frame, reach));
                 return Progress::Done;
             }
-            self.counters.broadcasts.add(1);
+            self.counters.broadcasts.add(frames.len() as u64);
         }
         let Some(group) = self.groups.get(id) else { return Progress::Done };
-        let echo = frame.flags().contains(Flags::ECHO) || broken!(EchoToSender);
-        let sender = from.as_ref().map(|engine| &engine.user).filter(|_| !echo);
-        slice(group, after, SLICE, |user, _, handle| {
-            if Some(user) == sender {
+        let echo = |frame: &RawFrame| frame.flags().contains(Flags::ECHO) || broken!(EchoToSender);
+        let sender = from.as_ref().map(|engine| &engine.user);
+        let most = (COPIES / frames.len().max(1)).clamp(1, SLICE);
+        let (mut relayed, mut failures) = (0, Vec::new());
+        let progress = slice(group, after, most, |user, _, handle| {
+            let is_own = Some(user) == sender;
+            if is_own && !frames.iter().any(echo) {
                 return;
             }
-            let offered =
-                reach.visit(Whose::Session(handle), |outbox| outbox.offer(now, frame, Kind::Broadcast, *by, None));
-            match offered {
-                Ok(()) => self.counters.relayed.add(1),
-                // One whose session ends just now is no member that is online.
-                Err(Failure::Offline) => {}
-                // Counted where it was dropped (ESF-326).
-                Err(_) if frame.is_volatile() => {}
-                Err(failure) => {
-                    self.counters.broadcasts_missed.add(1);
-                    let from = from.as_ref().map_or(Source::Server(self.server), |from| Source::Engine(from.clone()));
-                    missed(Missed { group: id.clone(), from, to: user.clone(), failure });
+            reach.visit(Whose::Session(handle), |outbox| {
+                for frame in frames.iter().filter(|frame| !is_own || echo(frame)) {
+                    match outbox.offer(now, frame, Kind::Broadcast, *by, None) {
+                        Ok(()) => relayed += 1,
+                        // One whose session ends just now is no member that is online.
+                        Err(Failure::Offline) => {}
+                        // Counted where it was dropped (ESF-326).
+                        Err(_) if frame.is_volatile() => {}
+                        Err(failure) => failures.push(failure),
+                    }
                 }
+            });
+            for failure in failures.drain(..) {
+                self.counters.broadcasts_missed.add(1);
+                let from = from.as_ref().map_or(Source::Server(self.server), |from| Source::Engine(from.clone()));
+                missed(Missed { group: id.clone(), from, to: user.clone(), failure });
             }
-        })
+        });
+        self.counters.relayed.add(relayed);
+        progress
     }
 
     /// The sender is no member, or there is no such group: the two look the same.

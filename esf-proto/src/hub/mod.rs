@@ -11,6 +11,7 @@ mod keep;
 mod login;
 mod mail;
 mod memory;
+mod names;
 mod people;
 mod relay;
 mod requests;
@@ -35,6 +36,7 @@ use jobs::{Jobs, Purpose};
 pub use login::{Entry, Place, Stage};
 pub use mail::{Mail, Receiver, Told};
 use memory::{Left, Memory};
+use names::Names;
 pub use people::Reply;
 use people::Social;
 use relay::{Passing, Targets};
@@ -132,6 +134,7 @@ pub struct Hub<H> {
     online: BTreeSet<UserId>,
     memory: Memory,
     groups: Groups<H>,
+    names: Names,
     jobs: Jobs<Purpose<H>>,
     /// Whose presence is to be looked at when.
     due: BTreeSet<(Instant, UserId)>,
@@ -188,6 +191,7 @@ impl<H: Clone> Hub<H> {
             online: BTreeSet::new(),
             memory: Memory::default(),
             groups: Groups::new(SipKeys(keys.0, keys.1)),
+            names: Names::new(SipKeys(keys.0, keys.1)),
             jobs: Jobs::above(0),
             due: BTreeSet::new(),
             fanouts: VecDeque::new(),

@@ -43,6 +43,8 @@ pub(super) struct Social<H> {
     pub(super) told: Vec<DeviceKind>,
     /// Devices that a list showed before others were told of them.
     shown: Vec<DeviceKind>,
+    /// From when on they may be told again.
+    quiet_until: Instant,
     due: Option<Instant>,
     waiting: VecDeque<(Asker<H>, PeopleRequest)>,
 }
@@ -60,6 +62,7 @@ impl<H> Social<H> {
             fresh: Vec::new(),
             told: Vec::new(),
             shown: Vec::new(),
+            quiet_until: Instant::ZERO,
             due: None,
             waiting: VecDeque::new(),
         }
@@ -268,13 +271,13 @@ impl<H: Clone> Hub<H> {
         if person.cut {
             self.counters.relations_cut.add(1);
         }
+        let contacts = self.names.share(person.contacts);
         let Some(social) = self.social(user) else { return };
         social.stale = false;
         let is_first = !core::mem::replace(&mut social.known, true);
         if is_first {
             social.told.clear();
         }
-        let contacts: Arc<[UserId]> = person.contacts.into();
         let mut groups: Vec<GroupId> = person.groups.into_iter().filter(|group| !group.is_dynamic()).collect();
         groups.sort_unstable();
         groups.dedup();
@@ -338,23 +341,35 @@ impl<H: Clone> Hub<H> {
 
     /// A login of this user was entered.
     pub(super) fn came(&mut self, now: Instant, user: &UserId) {
+        let due = now + self.config.presence_window;
+        let is_new = self.social(user).is_none();
         if self.config.store || self.groups.is_member(user) {
             self.make_social(user);
         }
         self.take_all_seats(user);
         self.ask_who(now, user);
-        if self.social(user).is_some() {
-            self.due_at(now + self.config.presence_window, user);
+        if let Some(social) = self.social(user) {
+            if is_new {
+                // Whoever was forgotten may have been told to be gone a moment ago.
+                social.quiet_until = due;
+            }
+            self.due_at(due, user);
         }
     }
 
     /// A login of this user has ended; `at_once` if it meant to.
     pub(super) fn went(&mut self, now: Instant, user: &UserId, session: SessionId, at_once: bool) {
         self.leave_all_seats(user, session);
-        if self.social(user).is_some() {
-            let wait = if at_once { Duration::ZERO } else { self.config.presence_window };
+        let is_gone = self.people.get(user).is_some_and(|person| person.devices.is_empty());
+        if at_once && is_gone && self.config.quit_on_offline {
+            self.quit_all(user);
+        }
+        if let Some(social) = self.social(user) {
+            // At once, but nobody hears of anybody twice within a window. With nothing to tell it is for letting go.
+            let is_news = !(is_gone && social.told.is_empty() && social.shown.is_empty());
+            let soonest = if is_news { now.max(social.quiet_until) } else { now };
             if at_once || !broken!(EndUntold) {
-                self.due_at(now + wait, user);
+                self.due_at(if at_once { soonest } else { now + self.config.presence_window }, user);
             }
         }
     }
@@ -401,6 +416,7 @@ impl<H: Clone> Hub<H> {
         let flap = broken!(FlapTold, Some(Change { online: Some(!is.is_empty()), devices: Vec::new() }), else None);
         if let Some(change) = change.or(flap) {
             social.told = is;
+            social.quiet_until = now + self.config.presence_window;
             let contacts = strangers.unwrap_or_else(|| social.contacts.clone());
             let mut groups = social.groups.clone();
             groups.extend(self.groups.dynamic_of(user).cloned());

@@ -57,6 +57,7 @@ fn contacts_hear_of_a_login_after_a_second_and_of_a_log_off_at_once() {
     assert!(news(&mut world, anna).is_empty(), "not yet");
     world.advance(Duration::from_millis(1));
     assert_eq!(news(&mut world, anna), ["ben on", "ben/2 on"]);
+    world.advance(SECOND);
     log_off(&mut world, ben);
     assert_eq!(news(&mut world, anna), ["ben/2 off", "ben off"]);
     world.advance(SECOND * 5);
@@ -89,6 +90,21 @@ fn a_flap_within_the_window_is_silent() {
     }
     world.advance(SECOND * 3);
     assert!(news(&mut world, anna).is_empty());
+}
+
+#[test]
+fn nobody_is_told_twice_of_anybody_within_a_second() {
+    let mut world = friends(&[("anna", "ben")]);
+    let anna = world.join("anna");
+    world.advance(SECOND * 2);
+    let ben = world.join_on("ben", DeviceKind::PHONE);
+    world.advance(SECOND);
+    assert_eq!(news(&mut world, anna), ["ben on", "ben/2 on"]);
+    world.advance(SECOND / 2);
+    log_off(&mut world, ben);
+    assert!(news(&mut world, anna).is_empty(), "told half a second ago");
+    world.advance(SECOND / 2);
+    assert_eq!(news(&mut world, anna), ["ben/2 off", "ben off"]);
 }
 
 #[test]
@@ -235,7 +251,37 @@ fn a_list_in_the_middle_of_a_flap_is_true_after_it() {
     world.advance(Duration::from_millis(300));
     assert_eq!(online(&mut world, anna), ["ben"], "there, and not told yet");
     log_off(&mut world, ben);
+    world.advance(SECOND);
     assert_eq!(news(&mut world, anna), ["ben/4 off", "ben off"]);
+}
+
+/// What a list shows while news are put off is what is told when they come.
+#[test]
+fn a_list_while_news_wait_for_a_second_to_pass_is_true_after_it() {
+    let mut world = friends(&[("anna", "ben")]);
+    let (anna, half) = (world.join("anna"), SECOND / 2);
+    world.advance(SECOND * 2);
+    let ben = world.join("ben");
+    world.advance(SECOND);
+    assert_eq!(news(&mut world, anna), ["ben on", "ben/4 on"]);
+    world.advance(half / 2);
+    log_off(&mut world, ben);
+    assert_eq!(online(&mut world, anna), ["ben"], "gone, and not told yet");
+    let again = world.join("ben");
+    world.advance(SECOND * 2);
+    assert!(news(&mut world, anna).is_empty(), "back before it was told");
+
+    log_off(&mut world, again);
+    assert_eq!(news(&mut world, anna), ["ben/4 off", "ben off"]);
+    world.advance(half / 5);
+    let ben = world.join("ben");
+    world.advance(half / 5);
+    assert_eq!(online(&mut world, anna), ["ben"], "there, and not told yet");
+    log_off(&mut world, ben);
+    assert!(news(&mut world, anna).is_empty(), "told less than a second ago");
+    world.advance(SECOND);
+    assert_eq!(news(&mut world, anna), ["ben/4 off", "ben off"], "which the list had shown");
+    assert!(online(&mut world, anna).is_empty());
 }
 
 #[test]

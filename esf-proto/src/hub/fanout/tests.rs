@@ -46,11 +46,26 @@ fn sender(fanout: &Fanout) -> SessionId {
 
 // Lanes.
 
+/// The last byte of each body in it.
+fn bodies(fanout: &Fanout) -> Vec<u8> {
+    match &fanout.what {
+        What::Broadcast(broadcast) => {
+            broadcast.frames.iter().filter_map(|frame| frame.payload().last().copied()).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn to(id: &str, session: u64, body: &[u8]) -> Fanout {
+    let from = phone("ann");
+    Fanout::broadcast(&message(&from, id, Flags::NONE, body), SessionId(session), Some(from)).unwrap()
+}
+
 #[test]
 fn senders_take_turns_and_each_keeps_its_order() {
     let (mut fanouts, global) = fanouts();
-    for (session, body) in [(1, b"a"), (1, b"b"), (2, b"c")] {
-        fanouts.push(by(session, body)).unwrap();
+    for (session, group, body) in [(1, "red", b"a"), (1, "blue", b"b"), (2, "red", b"c")] {
+        fanouts.push(to(group, session, body)).unwrap();
     }
     let first = fanouts.take_next().unwrap();
     let second = fanouts.take_next().unwrap();
@@ -59,13 +74,57 @@ fn senders_take_turns_and_each_keeps_its_order() {
     fanouts.put_back(first, Progress::More);
     fanouts.put_back(second, Progress::Done);
     let first = fanouts.take_next().unwrap();
-    assert_eq!(first.frame().unwrap().payload().last(), Some(&b'a'), "the same goes on");
+    assert_eq!(bodies(&first), b"a", "the same goes on");
     fanouts.put_back(first, Progress::Done);
     let last = fanouts.take_next().unwrap();
-    assert_eq!(last.frame().unwrap().payload().last(), Some(&b'b'));
+    assert_eq!(bodies(&last), b"b");
     fanouts.put_back(last, Progress::Done);
     assert!(!fanouts.has_next() && fanouts.take_next().is_none() && fanouts.lanes.is_empty());
     assert_eq!(global.used(), 0);
+}
+
+#[test]
+fn what_a_sender_says_to_one_group_goes_together_in_order() {
+    let (mut fanouts, global) = fanouts();
+    for (group, body) in [("red", b"a"), ("red", b"b"), ("red", b"c"), ("blue", b"d"), ("red", b"e")] {
+        fanouts.push(to(group, 1, body)).unwrap();
+    }
+    let first = fanouts.take_next().unwrap();
+    assert_eq!(bodies(&first), b"abc");
+    fanouts.push(to("red", 1, b"f")).unwrap();
+    fanouts.put_back(first, Progress::Done);
+    for expected in [b"d".as_slice(), b"ef"] {
+        let next = fanouts.take_next().unwrap();
+        assert_eq!(bodies(&next), expected);
+        fanouts.put_back(next, Progress::Done);
+    }
+    assert!(!fanouts.has_next());
+    assert_eq!(global.used(), 0, "each is given back");
+}
+
+#[test]
+fn what_has_begun_takes_nothing_in() {
+    let (mut fanouts, _) = fanouts();
+    fanouts.push(by(1, b"a")).unwrap();
+    let mut begun = fanouts.take_next().unwrap();
+    if let What::Broadcast(broadcast) = &mut begun.what {
+        broadcast.after = Some((user("ben"), SessionId(9)));
+    }
+    fanouts.push(by(1, b"b")).unwrap();
+    assert!(fanouts.has_before(&by(1, b"")) && !fanouts.has_before(&by(2, b"")));
+    fanouts.put_back(begun, Progress::More);
+    assert_eq!(bodies(&fanouts.take_next().unwrap()), b"a");
+}
+
+#[test]
+fn those_that_wait_together_count_one_by_one() {
+    let (mut fanouts, _) = fanouts();
+    for _ in 0..WAITING {
+        fanouts.push(by(1, b"")).unwrap();
+    }
+    let all = fanouts.take_next().unwrap();
+    fanouts.put_back(all, Progress::More);
+    assert_eq!(fanouts.push(by(1, b"")), Err(Failure::Busy));
 }
 
 #[test]
@@ -191,13 +250,13 @@ fn slices(town: &Town, mut fanout: Fanout) -> Vec<usize> {
 
 #[test]
 #[cfg_attr(miri, ignore = "counts too far for an interpreter")]
-fn a_broadcast_goes_out_in_slices_of_256_and_reaches_everybody_once() {
+fn a_broadcast_goes_out_in_slices_of_64_and_reaches_everybody_once() {
     let mut town = town();
     let all = people(&mut town, 600);
     tell(&mut town, &["red"], &[]);
     let frame = message(&all[3].0, "red", Flags::NONE, b"x");
     let fanout = Fanout::broadcast(&frame, SessionId(4), Some(all[3].0.clone())).unwrap();
-    assert_eq!(slices(&town, fanout), [255, 256, 88]);
+    assert_eq!(slices(&town, fanout), [63, 64, 64, 64, 64, 64, 64, 64, 64, 24]);
     for (at, (_, cell)) in all.iter().enumerate() {
         assert_eq!(town.received(cell).len(), usize::from(at != 3), "{at}");
     }
@@ -314,7 +373,7 @@ fn presence_goes_out_in_slices_too() {
     while let Some(fanout) = town.hub.poll_fanout() {
         most = most.max(slices(&town, fanout).into_iter().max().unwrap_or(0));
     }
-    assert!((100..=256).contains(&most), "{most}");
+    assert!((25..=64).contains(&most), "{most}");
     // Of everybody else, the user and the device.
     assert_eq!(stages(&mut town, &all[7].1).len(), 599 * 2);
 }
@@ -359,6 +418,7 @@ fn nothing_is_left_of_whom_nobody_thinks_any_more() {
     tell(&mut town, &["red"], &["ben"]);
     town.now = at(3_000);
     town.hub_timeout();
+    town.now = at(4_000);
     town.end(&cell, CloseReason::LoggedOff);
     town.hub_timeout();
     let command = LoginClaim { takes_messages: false, ..claim(&engine("cleo", DeviceKind::PHONE, 3)) };
