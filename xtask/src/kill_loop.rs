@@ -1,4 +1,4 @@
-//! Kills the server again and again while people write to each other.
+//! Kills the server again and again while people write to each other and to some who come and go.
 
 use crate::workspace::{Workspace, cargo};
 use crate::{End, Problem};

@@ -6,7 +6,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
+
+use rusqlite::Connection;
 
 /// A data directory with accounts, which goes with it, and where its server listens.
 pub(crate) struct Data {
@@ -46,6 +49,15 @@ impl Data {
         let server = Server(child);
         assert!(listens, "the server does not start");
         server
+    }
+
+    /// Messages that wait in the store, and those that were handed out too often.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let store = Connection::open(self.path.join("esf.sqlite")).unwrap();
+        store.busy_timeout(Duration::from_secs(30)).unwrap();
+        let count =
+            |dead| store.query_row("SELECT count(*) FROM message WHERE dead = ?1", [dead], |row| row.get(0)).unwrap();
+        (count(false), count(true))
     }
 
     fn esf(&self, words: &[&str]) -> Command {
