@@ -2,7 +2,7 @@
 //!
 //! The parts: [`load`] is the generator, a process of its own that speaks every protocol by prebuilt bytes; [`serve`] are small servers of the library, [`limits`]
 //! are the servers that do nothing but the transport, [`peers`] those that others wrote; [`subject`] starts what is measured; a module for each of the
-//! benches ([`relay`], [`query`], [`idle`], [`blob`], [`storm`], [`crowd`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
+//! benches ([`relay`], [`query`], [`idle`], [`blob`], [`storm`], [`crowd`], [`stored`], [`core_path`]) says what is measured and how; [`report`] is what comes out, and [`page`] writes it into the documentation.
 #![expect(clippy::print_stderr, reason = "each run is told while it is made")]
 
 pub mod blob;
@@ -23,6 +23,7 @@ pub mod relay;
 pub mod report;
 pub mod serve;
 pub mod soak;
+pub mod stored;
 pub mod storm;
 pub mod subject;
 pub mod wire;

@@ -60,6 +60,16 @@ const CHAPTERS: &[(&[&str], &str, &str)] = &[
          because of contacts. `storm`: all of them come and go, each every 50 ms to 1.5 s, for 10 s of their clock; the \
          most that anybody heard of one contact within a second.",
     ),
+    (
+        &["stored"],
+        "Stored messages",
+        "Messages of 64 bytes to 2,000 users who are offline, each answered after its durable commit. `1000` and `1`: so many \
+         in flight, from ten senders and from one. `store`: the SQLite store of `esf serve` alone, asked by one thread; it \
+         is the limit of the rows over sockets. `memory`: the same server with a store in memory. `fsync`: an append of \
+         4 KiB to a file on the same disk that waits until it is there, which is what a commit waits for at least. \
+         `tail`: a client logs in for whom 1,000 messages wait, from the call that connects until its handler had the first \
+         and the last.",
+    ),
     (&["storm"], "Storm", "From kill -9 of the server until the last of so many clients with accounts is back."),
 ];
 

@@ -178,6 +178,7 @@ const GOALS: &[(&str, Goal)] = &[
     ("broadcast/10000/others/p99", Goal::RatioAtMost(2.0)),
     ("presence/10000/100/login", Goal::AtMost(10.0)),
     ("presence/10000/100/storm", Goal::AtMost(1.0)),
+    ("stored/1000", Goal::AtLeast(20_000.0)),
 ];
 
 /// The middle one; of an even number the mean of the two in the middle.

@@ -2,7 +2,7 @@
 
 use std::{future, net::SocketAddr, thread};
 
-use esf_driver::store::{Person, Store, StoreAnswer, StoreRequest, StoreResponse};
+use esf_driver::store::{MemoryStore, Person, Store, StoreAnswer, StoreLimits, StoreRequest, StoreResponse};
 use esf_proto::ids::GroupId;
 
 use crate::{
@@ -17,6 +17,7 @@ macro_rules! builder {
             Library::Plain => $library::server().open(),
             Library::Coalescing => $library::server().open().coalesce(true),
             Library::Grouping => $library::server().open().store(OneGroup),
+            Library::Keeping => $library::server().open().store(MemoryStore::open(StoreLimits::default())),
             Library::Answering => $library::server().open().handler($library::Handlers::new().query($answer)),
         }
     };

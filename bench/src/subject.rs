@@ -1,6 +1,6 @@
 //! What is measured, and the limits beside it, each as a process on the server's core.
 
-use std::{net::SocketAddr, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command};
 
 use serde::de::DeserializeOwned;
 
@@ -30,6 +30,8 @@ pub enum Library {
     Answering,
     /// Has whoever is called m… in one group.
     Grouping,
+    /// Keeps messages in memory for whoever is away.
+    Keeping,
 }
 
 /// What a server of the library runs on.
@@ -76,6 +78,16 @@ impl Subject {
         };
         let mut command = pinned(SERVER_CORE, esf);
         command.args(["serve", "--open", "--log", "error", "--listen"]).arg(address.to_string());
+        Self::start(&mut command, "ws://")
+    }
+
+    /// `esf serve --open` that keeps its things in this directory.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn esf_keeping(esf: &Path, data: &Path) -> Result<Self, Problem> {
+        let mut command = pinned(SERVER_CORE, esf);
+        command.args(["serve", "--open", "--log", "error", "--listen", "127.0.0.1:0", "--data"]).arg(data);
         Self::start(&mut command, "ws://")
     }
 

@@ -170,6 +170,17 @@ pub fn plain(from: (&str, u64), to: &str, body: usize) -> Bytes {
     bytes_of(&Frame::Send { envelope, info_type: 1, body: &vec![7; body] })
 }
 
+/// A message that is stored if its receiver is away.
+///
+/// # Panics
+/// If it is no frame, which it is.
+#[must_use]
+pub fn storable(from: (&str, u64), to: &str, id: u64, body: usize) -> Bytes {
+    let envelope = Envelope::new(Address::User { user: to }, address(from), id);
+    let frame = Frame::Certain { envelope, ttl_ms: 60_000, info_type: 1, body: &vec![7; body] };
+    frame.to_bytes(Header::flags(Flags::STORE)).expect("a frame")
+}
+
 /// A plain message to a group, of which its sender gets a copy too.
 ///
 /// # Panics

@@ -73,6 +73,12 @@ fn a_storm_is_measured() {
     run("storm", &["storm/open/5"]);
 }
 
+/// Without the `esf` binary there is no store on a disk, and the report says so.
+#[test]
+fn stored_messages_are_measured() {
+    run("stored", &["stored/memory/1000", "stored/memory/1000/p99", "stored/memory/1"]);
+}
+
 #[test]
 fn blobs_are_measured() {
     run(

@@ -34,11 +34,12 @@ The chores of the project:
   cargo xtask features --list-tests  print the name of every test, as tests/features.toml writes it
   cargo xtask features --missing     print a row for each rule of docs/PROTOCOL.md that has none
   cargo xtask protocol               write the state machines into docs/PROTOCOL.md, as the code has them
-  cargo xtask bench [WHAT]           measure micro, relay, query, idle, blob, storm, broadcast, presence
-                                     or all, beside the machine's limits
+  cargo xtask bench [WHAT]           measure micro, relay, query, idle, blob, storm, broadcast,
+                                     presence, stored or all, beside the machine's limits
                                      (--json FILE, --peers, --runs N, --write, --help)
   cargo xtask soak [--minutes N]     treat a server badly for a long time: its memory must plateau, and nobody else notice
-  cargo xtask killloop [--times N]   kill -9 the server while people write to each other, 100 times or N: nothing that was answered is lost
+  cargo xtask killloop [--times N]   kill -9 the server while people write to each other and to those who come and go, 100 times or N:
+                                     nothing that was answered or stored is lost
   cargo xtask bench page FILE…       write the tables and the plot of docs/PERFORMANCE.md from what --json wrote
   cargo xtask fuzz [--minutes N] [TARGET…]  fuzz each target, two at a time, for 10 minutes or N
   cargo xtask fuzz --keep [TARGET…]  put the least of what was found that reaches all of it into fuzz/corpus

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use esf_bench::{
     Plan, Problem, blob, core_path, crowd, idle, latency, limits, link, load, machine, page, process, query, relay,
     report::Report,
-    serve, soak, storm,
+    serve, soak, stored, storm,
     subject::{Library, Runtime},
 };
 
@@ -60,6 +60,10 @@ enum Command {
     LoadBroadcast { spec: String },
     #[command(hide = true)]
     LoadOthers { spec: String },
+    #[command(hide = true)]
+    LoadStored { spec: String },
+    #[command(hide = true)]
+    LoadTail { spec: String },
     #[command(hide = true)]
     LoadIdle { spec: String },
     #[command(hide = true)]
@@ -149,6 +153,7 @@ enum Bench {
     Storm,
     Broadcast,
     Presence,
+    Stored,
     All,
 }
 
@@ -165,6 +170,8 @@ fn main() -> ExitCode {
         Command::LoadQueries { spec } => answer(&spec, load::run_queries),
         Command::LoadBroadcast { spec } => answer(&spec, load::run_broadcast),
         Command::LoadOthers { spec } => answer(&spec, load::run_others),
+        Command::LoadStored { spec } => answer(&spec, load::run_stored),
+        Command::LoadTail { spec } => tail(&spec),
         Command::LoadIdle { spec } => idle_clients(&spec),
         Command::LoadBlob { spec } => answer(&spec, load::run_blob),
         Command::LoadLatency { spec } => latencies(&spec),
@@ -207,7 +214,7 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         report.notes.push(format!("others used the machine when this began: load average {load}"));
     }
     type Measure = fn(&Plan, &mut Report) -> Result<(), Problem>;
-    let benches: [(Bench, Measure); 8] = [
+    let benches: [(Bench, Measure); 9] = [
         (Bench::Micro, core_path::run),
         (Bench::Relay, relay::run),
         (Bench::Query, query::run),
@@ -216,6 +223,7 @@ fn measure(run: &Run) -> Result<ExitCode, Problem> {
         (Bench::Storm, storm::run),
         (Bench::Broadcast, crowd::broadcast),
         (Bench::Presence, crowd::presence),
+        (Bench::Stored, stored::run),
     ];
     for (bench, measure) in benches {
         if run.bench == bench || run.bench == Bench::All {
@@ -299,6 +307,14 @@ fn latencies(spec: &str) -> Result<ExitCode, Problem> {
     let spec = serde_json::from_str(spec)?;
     on_tokio(async move {
         println!("{}", serde_json::to_string(&latency::run(spec).await?)?);
+        Ok(())
+    })
+}
+
+fn tail(spec: &str) -> Result<ExitCode, Problem> {
+    let spec = serde_json::from_str(spec)?;
+    on_tokio(async move {
+        println!("{}", serde_json::to_string(&stored::tail::run(spec).await?)?);
         Ok(())
     })
 }

@@ -244,6 +244,7 @@ impl EsfReader {
         const SEND: u8 = Kind::Send as u8;
         const BROADCAST: u8 = Kind::Broadcast as u8;
         const REPLY: u8 = Kind::Reply as u8;
+        const ACCEPTED: u8 = Kind::Accepted as u8;
         const GROUP_EVENT: u8 = Kind::GroupEvent as u8;
         const PRESENCE: u8 = Kind::Presence as u8;
         const COUNT: u8 = Kind::Count as u8;
@@ -252,11 +253,11 @@ impl EsfReader {
             let len = 4 + u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]) as usize;
             let kind = payload[4];
             match kind {
-                SEND | BROADCAST | REPLY => {
+                SEND | BROADCAST | REPLY | ACCEPTED => {
                     tally.messages += 1;
                     self.received = self.received.wrapping_add(1);
                     // Messages are windowed; answers are not.
-                    if kind != REPLY {
+                    if kind != REPLY && kind != ACCEPTED {
                         self.taken = self.taken.wrapping_add(len as u32);
                     }
                 }

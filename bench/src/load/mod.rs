@@ -10,6 +10,7 @@ mod frames;
 mod line;
 mod others;
 mod query;
+mod stored;
 mod talk;
 
 use std::{
@@ -24,6 +25,7 @@ pub use blob::{BlobOutcome, BlobSpec, run as run_blob};
 pub use broadcast::{BroadcastSpec, run as run_broadcast};
 pub use others::{GROUP, OthersOutcome, OthersSpec, run as run_others};
 pub use query::{QueryLoad, QueryOutcome, QuerySpec, run as run_queries};
+pub use stored::{StoredOutcome, StoredSpec, run as run_stored};
 pub use talk::Talk;
 
 use crate::{Problem, process};
