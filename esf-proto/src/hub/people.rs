@@ -266,11 +266,18 @@ impl<H: Clone> Hub<H> {
     }
 
     /// Somebody has these contacts and groups from now on.
-    fn relate(&mut self, user: &UserId, person: store::Person) {
+    fn relate(&mut self, user: &UserId, mut person: store::Person) {
         let answer = self.judged;
-        if person.cut {
+        let (max_contacts, max_groups) = (self.config.max_contacts, self.config.max_groups);
+        // A store may not keep to what it was asked for.
+        if person.cut || person.contacts.len() > max_contacts || person.groups.len() > max_groups {
             self.counters.relations_cut.add(1);
         }
+        if !person.contacts.is_sorted() {
+            person.contacts.sort_unstable();
+        }
+        person.contacts.truncate(max_contacts);
+        person.groups.truncate(max_groups);
         let contacts = self.names.share(person.contacts);
         let Some(social) = self.social(user) else { return };
         social.stale = false;

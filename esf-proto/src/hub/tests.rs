@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+mod crowds;
+
 fn automatic(engine: &Engine, attempt: u32, login_number: u64) -> LoginClaim {
     LoginClaim { attempt, interactive: false, login_number, ..claim(engine) }
 }
