@@ -19,6 +19,8 @@ pub struct People {
     pub fails: bool,
     /// Requests that it does not answer before this is taken away.
     pub holds: Option<fn(&StoreRequest) -> bool>,
+    /// Answers that are made up, since nobody wants to keep so many people. What it has no answer to is looked up.
+    pub makes_up: Option<fn(&StoreRequest) -> Option<StoreResponse>>,
     /// Where messages, and all else, are kept instead, if they are.
     pub keeps: Option<MemoryStore>,
     /// Everything that it was asked.
@@ -81,6 +83,9 @@ impl People {
         let (job, request) = self.waiting.remove(next);
         if self.fails {
             return Some((job, Err(StoreFailed::new("it is to fail"))));
+        }
+        if let Some(answer) = self.makes_up.and_then(|makes_up| makes_up(&request)) {
+            return Some((job, Ok(answer)));
         }
         let Some(store) = &self.keeps else { return Some((job, Ok(self.answer(&request)))) };
         let (told, answer) = std::sync::mpsc::channel();

@@ -190,6 +190,31 @@ fn who_has_no_room_misses_it_and_the_server_hears_of_that() {
     assert!(missed > 10 && missed == world.counter("broadcasts_missed"), "{missed}");
 }
 
+/// Of one person two devices are in the group, and one of them is asleep.
+#[test]
+fn a_slow_device_of_a_member_misses_what_the_other_gets() {
+    let mut world = World::with(Config { store: true, budget: 64 << 10, max_frame: 8 << 10, ..Config::default() });
+    world.people.set_group("red", &["anna", "ben"]);
+    let anna = world.join("anna");
+    let (slow, quick) = (world.join_on("ben", DeviceKind::PHONE), world.join_on("ben", DeviceKind::TABLET));
+    world.advance(SECOND);
+    world.away(slow);
+    for _ in 0..30 {
+        let (now, body) = (world.now, Bytes::from(vec![0; 4 << 10]));
+        world.session(anna).broadcast(now, &group("red"), 1, body, TOLD).expect("room");
+        world.advance(SECOND);
+    }
+    assert_eq!(world.engine(quick).messages.len(), 30);
+    let missed = |event: &&ServerEvent| matches!(event, ServerEvent::BroadcastFailed { to, failure: Failure::Busy, .. } if *to == name("ben"));
+    let missed = world.server_events.iter().filter(missed).count();
+    world.back(slow);
+    world.until_online(slow);
+    world.advance(SECOND);
+    assert_eq!(world.engine(slow).messages.len(), 30 - missed, "each was told");
+    assert!((10..30).contains(&missed), "{missed}");
+    assert!(undeliverable(&world, anna).is_empty());
+}
+
 #[test]
 fn the_server_may_broadcast_to_any_group() {
     let mut world = red(&["anna", "ben"]);

@@ -3,6 +3,7 @@
 mod bad_input;
 mod blob;
 mod close;
+mod crowds;
 mod ends;
 mod group_blob;
 mod groups;
@@ -20,6 +21,7 @@ mod resume;
 mod rules;
 mod server_sends;
 mod stored;
+mod stored_traces;
 mod takeover;
 mod tickets;
 mod window;

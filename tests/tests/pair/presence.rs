@@ -467,6 +467,29 @@ fn a_store_that_fails_at_a_change_is_asked_again() {
 }
 
 #[test]
+fn a_stale_cursor_is_the_place_where_it_was() {
+    let mut world = friends(&[("anna", "ben"), ("anna", "cleo"), ("anna", "dan")]);
+    let anna = world.join("anna");
+    let listed = |world: &mut World, cursor: &[u8]| {
+        let now = world.now;
+        let id = world.session(anna).contacts(now, 1, cursor).expect("room");
+        world.run();
+        let (body, next) = page(world, anna, id);
+        let names: Vec<String> = Members::decode(&body).expect("members").map(|one| one.user.to_owned()).collect();
+        (names, next)
+    };
+    let (first, next) = listed(&mut world, b"");
+    assert_eq!(first, ["ben"]);
+    // The one at the place is gone meanwhile, and so is the next.
+    world.people.estrange("anna", "ben");
+    world.people.estrange("anna", "cleo");
+    let (second, next) = listed(&mut world, &next);
+    assert_eq!(second, ["dan"]);
+    let (third, end) = listed(&mut world, &next);
+    assert!(third.is_empty() && end.is_empty(), "{third:?}");
+}
+
+#[test]
 fn a_forged_cursor_is_malformed() {
     let mut world = friends(&[("anna", "ben")]);
     let anna = world.join("anna");

@@ -351,6 +351,30 @@ fn a_group_that_is_gone_meanwhile_ends_the_broadcast() {
     assert_eq!(carry_on(&town, &mut fanout), Progress::Done);
 }
 
+/// The store says in the middle of a broadcast that there is no such group any more.
+#[test]
+#[cfg_attr(miri, ignore = "counts too far for an interpreter")]
+fn a_group_that_is_deleted_meanwhile_gets_no_more_of_the_broadcast() {
+    let mut town = town();
+    let all = people(&mut town, 600);
+    tell(&mut town, &["red"], &[]);
+    let frame = message(&all[0].0, "red", Flags::NONE, b"x");
+    let mut fanout = Fanout::broadcast(&frame, SessionId(1), Some(all[0].0.clone())).unwrap();
+    let carry_on = |town: &Town, fanout: &mut Fanout| {
+        town.hub.carry_on(town.now, fanout, &Visits(town, core::cell::Cell::new(0)), &mut |_| ())
+    };
+    assert_eq!(carry_on(&town, &mut fanout), Progress::More);
+    for (engine, _) in &all {
+        town.hub.relations_changed(town.now, &engine.user);
+    }
+    tell(&mut town, &[], &[]);
+    assert_eq!(carry_on(&town, &mut fanout), Progress::Done);
+    let got = all.iter().filter(|(_, cell)| !town.received(cell).is_empty()).count();
+    assert!((1..SLICE).contains(&got), "the first slice: {got}");
+    let late = Fanout::broadcast(&frame, SessionId(1), Some(all[0].0.clone())).unwrap();
+    assert_eq!(slices(&town, late).iter().sum::<usize>(), 1, "whoever sends another is told that it may not");
+}
+
 fn stages(town: &mut Town, cell: &Cell) -> Vec<PresenceStage> {
     let frames = town.received(cell);
     let stages = |frame: &RawFrame| match frame.decode() {

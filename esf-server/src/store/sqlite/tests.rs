@@ -18,6 +18,8 @@ use esf_tokio::{
 use super::*;
 use crate::store::{Joined, Role};
 
+mod crowds;
+
 /// A directory of its own, gone with the test.
 struct Directory(PathBuf);
 

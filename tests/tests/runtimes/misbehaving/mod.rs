@@ -2,6 +2,7 @@
 //! client. Beside them two honest clients and an honest server of the same runtime, who must not notice anything.
 
 mod bad_clients;
+mod bad_members;
 mod bad_servers;
 mod close_codes;
 
@@ -59,6 +60,11 @@ tables! {
         who_reads_slowly
         interceptors_that_refuse_panic_or_never_return
         blobs_to_groups_that_may_not_be
+    }
+    bad_members {
+        cursors_that_are_forged_or_stale
+        requests_about_groups_that_are_none
+        a_thousand_groups_of_one
     }
     bad_servers {
         replies_that_are_no_websocket
