@@ -16,7 +16,7 @@ use esf_proto::{
     ids::{DeviceKind, Engine, InstanceId, LinkId, UserId},
     login::{LoginCode, Mode, ResumeSecret, Rights},
     time::Instant,
-    wire::{Address, Frame, Header, LoginResult, Welcome},
+    wire::{Address, Envelope, Flags, Frame, Header, LoginResult, Welcome},
 };
 
 use self::{application::Application, peer::Peer};
@@ -115,7 +115,8 @@ impl<'a> Life<'a> {
                 let (received, taken) = (self.peer.some_count(input), self.peer.some_taken(input));
                 self.honest(&Frame::Count { received, taken });
             }
-            5..=7 => self.relay(input),
+            5 | 6 => self.relay(input),
+            7 => self.kept(input),
             8 => self.answer(input),
             9 => {
                 let frame = self.cast.frame_of(esf_proto::wire::Kind::Fragment, input);
@@ -204,6 +205,21 @@ impl<'a> Life<'a> {
         }
     }
 
+    /// A message that was stored, or word that one is gone from the store.
+    fn kept(&mut self, input: &mut Input<'a>) {
+        let server = Address::Server { instance: 900 };
+        let me = self.cast.to[0];
+        let known = self.application.stored();
+        if !known.is_empty() && input.rarely(3) {
+            return self.honest(&Frame::Confirm { envelope: Envelope::new(me, server, input.of(&known)) });
+        }
+        let kept = self.cast.stored(input);
+        let Ok(kept) = kept.to_bytes(Header { flags: Flags::STORE, ..Header::default() }) else { return };
+        let id = if input.flag() || known.is_empty() { u64::from(input.byte()) } else { input.of(&known) };
+        let envelope = Envelope::new(me, server, id);
+        self.honest(&Frame::Stored { envelope, accepted_at_ms: 1, tries: 0, frame: &kept });
+    }
+
     /// An answer to something that may be open, from whom it was asked.
     fn answer(&mut self, input: &mut Input<'a>) {
         self.cast.ids = self.application.ids();
@@ -268,7 +284,8 @@ impl<'a> Life<'a> {
             while let Some(transmit) = self.session.poll_transmit(self.now) {
                 frames += 1;
                 assert!(frames < 100_000, "it never stops sending");
-                self.peer.gets(&transmit.frame, self.session.limits().max_frame);
+                let confirmed = |id| self.application.has_confirmed(id);
+                self.peer.gets(&transmit.frame, self.session.limits().max_frame, &confirmed);
             }
         }
         while let Some(action) = self.session.poll_action() {

@@ -9,12 +9,12 @@ use std::{
 use esf_proto::{
     hub::Progress,
     ids::{Engine, GroupId, SessionId, UserId},
-    store::{JobId, Person, StoreFailed, StoreId, StoreRequest, StoreResponse, StoredMessage},
-    time::{Instant, UnixMillis},
+    store::{JobId, Person, StoreFailed, StoreRequest, StoreResponse},
+    time::Instant,
     wire::{Address, Flags, RawFrame},
 };
 
-use super::{Input, town::Cell};
+use super::{Input, post::Post, town::Cell};
 
 /// How long the hub waits for the store.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -38,6 +38,8 @@ pub(super) struct Library {
     ever: BTreeSet<(UserId, String)>,
     /// Answers that nobody can have waited for.
     pub(super) unasked: u64,
+    /// The messages.
+    pub(super) post: Post,
 }
 
 impl Library {
@@ -47,6 +49,7 @@ impl Library {
         if let StoreRequest::Person { user, .. } = &request {
             self.latest.insert(user.clone(), job);
         }
+        self.post.ask(job, &request);
         self.asked.push((job, now, request));
     }
 
@@ -60,7 +63,7 @@ impl Library {
         let how = input.byte();
         let wrong = how & 7 == 7;
         if self.asked.is_empty() || how & 0xF8 == 0xF8 {
-            let (job, answer) = (JobId(input.number()), other(input));
+            let (job, answer) = (JobId(input.number()), self.other(input));
             let answer = if wrong { Err(StoreFailed::new("no")) } else { Ok(answer) };
             return self.noted(now, (job, answer), None);
         }
@@ -68,11 +71,22 @@ impl Library {
         // One that stays may be answered again.
         let (job, _, request) = if how & 8 == 0 { self.asked.remove(place) } else { self.asked[place].clone() };
         let answer = match how & 7 {
-            0..=4 => Ok(right(&request, input, names)),
-            5 | 6 => Ok(other(input)),
+            0..=4 => Ok(self.right(job, &request, input, names)),
+            5 | 6 => Ok(self.other(input)),
             _ => Err(StoreFailed::new("it fails")),
         };
         self.noted(now, (job, answer), Some(&request))
+    }
+
+    /// The right answer to what has waited longest.
+    pub(super) fn answer_next(
+        &mut self,
+        now: Instant,
+        names: &[&str],
+    ) -> Option<(JobId, Result<StoreResponse, StoreFailed>)> {
+        let (job, _, request) = (!self.asked.is_empty()).then(|| self.asked.remove(0))?;
+        let answer = self.right(job, &request, &mut Input::new(&[]), names);
+        Some(self.noted(now, (job, Ok(answer)), Some(&request)))
     }
 
     /// The store knows this person, whoever asked last.
@@ -96,6 +110,9 @@ impl Library {
             self.unasked += 1;
             return (job, answer);
         }
+        if let Some(request) = request {
+            self.post.heard(request, &answer);
+        }
         if let (Some(StoreRequest::Person { user, .. }), Ok(StoreResponse::Person(person))) = (request, &answer)
             && self.latest.get(user) == Some(&job)
         {
@@ -107,6 +124,46 @@ impl Library {
             self.surely.insert(user.clone(), groups);
         }
         (job, answer)
+    }
+
+    /// An answer of the kind that was asked for, with anything in it.
+    fn right(&mut self, job: JobId, request: &StoreRequest, input: &mut Input<'_>, names: &[&str]) -> StoreResponse {
+        let bits = if is_of_people(request) { input.byte() } else { 0 };
+        let chosen = |names: &[&str]| -> Vec<UserId> {
+            let chosen = names.iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1);
+            chosen.map(|(_, name)| UserId::parse(name, 255).expect("a name")).collect()
+        };
+        match request {
+            StoreRequest::Person { .. } => {
+                let groups = GROUPS.iter().enumerate().filter(|(place, _)| bits >> (4 + place) & 1 == 1);
+                let mut groups: Vec<GroupId> = groups.map(|(_, id)| GroupId::parse(id).expect("a group")).collect();
+                if bits & 0x80 != 0 {
+                    // In disorder.
+                    groups.extend(groups.first().cloned());
+                }
+                let contacts = chosen(names);
+                StoreResponse::Person(Person { exists: true, contacts, groups, cut: bits & 0x80 != 0, stored: false })
+            }
+            StoreRequest::Contacts { .. } => StoreResponse::Names(chosen(names)),
+            StoreRequest::Members { .. } if bits & 0x80 != 0 => StoreResponse::NotFound,
+            StoreRequest::Members { .. } => StoreResponse::Names(chosen(names)),
+            _ => self.post.right(job, request),
+        }
+    }
+
+    /// Any answer.
+    fn other(&mut self, input: &mut Input<'_>) -> StoreResponse {
+        match input.below(9) {
+            0 => StoreResponse::Stored,
+            1 => StoreResponse::Known,
+            2 => StoreResponse::QuotaFull,
+            3 => StoreResponse::NoSuchUser,
+            4 => StoreResponse::KeepsNone,
+            5 => StoreResponse::Found(input.flag()),
+            6 => StoreResponse::Done,
+            7 => self.post.make_up(input),
+            _ => StoreResponse::NotFound,
+        }
     }
 
     /// Somebody has no session any more, and may be forgotten.
@@ -249,46 +306,6 @@ impl Broadcasts {
     }
 }
 
-/// An answer of the kind that was asked for, with anything in it.
-fn right(request: &StoreRequest, input: &mut Input<'_>, names: &[&str]) -> StoreResponse {
-    let bits = input.byte();
-    let chosen = |names: &[&str]| -> Vec<UserId> {
-        let chosen = names.iter().enumerate().filter(|(place, _)| bits >> place & 1 == 1);
-        chosen.map(|(_, name)| UserId::parse(name, 255).expect("a name")).collect()
-    };
-    match request {
-        StoreRequest::Person { .. } => {
-            let groups = GROUPS.iter().enumerate().filter(|(place, _)| bits >> (4 + place) & 1 == 1);
-            let mut groups: Vec<GroupId> = groups.map(|(_, id)| GroupId::parse(id).expect("a group")).collect();
-            if bits & 0x80 != 0 {
-                // In disorder.
-                groups.extend(groups.first().cloned());
-            }
-            let contacts = chosen(names);
-            StoreResponse::Person(Person { exists: true, contacts, groups, cut: bits & 0x80 != 0, stored: false })
-        }
-        StoreRequest::Contacts { .. } => StoreResponse::Names(chosen(names)),
-        StoreRequest::Members { .. } if bits & 0x80 != 0 => StoreResponse::NotFound,
-        StoreRequest::Members { .. } => StoreResponse::Names(chosen(names)),
-        _ => StoreResponse::Done,
-    }
-}
-
-/// Any answer.
-fn other(input: &mut Input<'_>) -> StoreResponse {
-    match input.below(9) {
-        0 => StoreResponse::Stored,
-        1 => StoreResponse::Known,
-        2 => StoreResponse::QuotaFull,
-        3 => StoreResponse::NoSuchUser,
-        4 => StoreResponse::KeepsNone,
-        5 => StoreResponse::Found(input.flag()),
-        6 => StoreResponse::Done,
-        7 => {
-            let frame = bytes::Bytes::copy_from_slice(input.bytes());
-            let message = StoredMessage { id: StoreId(input.number()), accepted_at: UnixMillis(1), tries: 0, frame };
-            StoreResponse::Messages { messages: vec![message], more: input.flag() }
-        }
-        _ => StoreResponse::NotFound,
-    }
+fn is_of_people(request: &StoreRequest) -> bool {
+    matches!(request, StoreRequest::Person { .. } | StoreRequest::Contacts { .. } | StoreRequest::Members { .. })
 }

@@ -79,6 +79,26 @@ impl<'a> Cast<'a> {
         Frame::Broadcast { envelope, info_type: input.number32(), body: input.bytes() }
     }
 
+    /// A certain message to somebody who may not be there.
+    pub(super) fn storable(&self, input: &mut Input<'a>) -> Frame<'a> {
+        let people = |to: &Address<'a>| matches!(to, Address::User { .. } | Address::Device { .. });
+        let people: Vec<Address<'a>> = self.to.iter().copied().filter(people).collect();
+        let envelope = Envelope::new(input.of(&people), self.from[0], self.id(input));
+        let ttl_ms = u32::try_from(input.duration().as_millis()).expect("minutes");
+        Frame::Certain { envelope, ttl_ms, info_type: 1, body: input.bytes() }
+    }
+
+    /// A message of somebody else as a store may have it for whom frames come to here.
+    pub(super) fn stored(&self, input: &mut Input<'a>) -> Frame<'a> {
+        let envelope = Envelope::new(input.of(&self.to), input.of(&self.from), self.id(input));
+        Frame::Certain { envelope, ttl_ms: 1_000, info_type: 1, body: input.bytes() }
+    }
+
+    /// A confirm of a message of the store.
+    pub(super) fn confirm(&self, id: u64) -> Frame<'a> {
+        Frame::Confirm { envelope: Envelope::new(Address::Server { instance: 0 }, self.from[0], id) }
+    }
+
     /// A request about contacts or groups that is well made.
     pub(super) fn group_request(&self, input: &mut Input<'a>) -> Frame<'a> {
         const OF_GROUP: [&[u8]; 4] = [b"\x02~g", b"\x02~h", b"\x03red", b"\x04blue"];

@@ -1,16 +1,19 @@
 //! The hub under logins, ends, frames and answers of a store in any order, beside a list of who is there.
 
+mod ends;
+
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 
 use esf_proto::{
     close::CloseReason,
+    failure::Failure,
     hub::{Place, Stage},
     ids::{DeviceKind, Engine, GroupId, InstanceId, SessionId, To, UserId},
     login::Rights,
-    server::{Config, LoginClaim, Relogin, SessionState},
-    store::Person,
+    server::{Config, LoginClaim, Relogin, SessionState, Verdict},
+    store::{Person, StoreId, StoreResponse},
     wire::{
-        Address, Direction, Envelope, Frame, Method, RawFrame,
+        Address, Direction, Envelope, Flags, Frame, Header, Hop, Method, RawFrame,
         requests::{OfGroup, OfMember},
     },
 };
@@ -29,7 +32,9 @@ const MANY: &str = "many";
 /// Its devices; those of others are at most the first of them.
 const MANY_FROM: DeviceKind = DeviceKind(2);
 const COMMANDS: usize = 2;
-const AGES: Duration = Duration::from_secs(1_000);
+const WINDOW: u32 = 16 << 10;
+/// What volatile messages of a session may hold while it waits for a verdict.
+const VOLATILE: usize = 64 << 10;
 
 /// Runs a hub.
 ///
@@ -49,7 +54,10 @@ pub fn hub_operations(data: &[u8]) {
         max_open_queries: 4,
         max_open_query_bytes: 1 << 10,
         global_budget: if choices & 4 == 0 { 1 << 30 } else { 16 << 10 },
+        window: WINDOW,
         store: choices & 8 != 0,
+        keeps_messages: choices & 8 != 0,
+        intercepts: choices & 0x60 == 0x40,
         store_timeout: STORE_TIMEOUT,
         quit_on_offline: choices & 16 == 0,
         max_dynamic_groups: 3,
@@ -67,7 +75,10 @@ pub fn hub_operations(data: &[u8]) {
         run.step(&mut input);
         run.look();
     }
+    run.settle();
     run.end();
+    run.fetch_all();
+    run.over();
 }
 
 struct Run {
@@ -81,7 +92,7 @@ struct Run {
 
 impl Run {
     fn step<'a>(&mut self, input: &mut Input<'a>) {
-        let what = input.below(24);
+        let what = input.below(32);
         if what < 4 || self.cells.is_empty() {
             return self.log_in(input);
         }
@@ -95,7 +106,12 @@ impl Run {
             6 => self.town.pass(&self.cells, input.duration()),
             7 => self.desk(input),
             8 => self.town.serve(&cell),
-            9 | 10 => self.receives(&cell),
+            9 | 10 => {
+                self.receives(&cell);
+                if input.flag() {
+                    self.town.count(&cell);
+                }
+            }
             11 | 12 => self.town.answer(input, &NAMES),
             13 => drop(self.town.carry_on(input.flag())),
             14 => self.town.carry_all(),
@@ -109,6 +125,35 @@ impl Run {
                 let cast = cast(cell.session.borrow().engine());
                 self.say(&cell, &cast.broadcast(input), input);
             }
+            24..=26 => {
+                let cast = cast(cell.session.borrow().engine());
+                let (frame, again) = (cast.storable(input), input.rarely(4));
+                self.say_with(&cell, &frame, Header { flags: Flags::STORE, hop: again_if(again) });
+            }
+            27 | 28 => {
+                let cast = cast(cell.session.borrow().engine());
+                let id = self.town.library.post.some_id(input);
+                self.say_with(&cell, &cast.confirm(id), Header::default());
+            }
+            29 | 30 => {
+                let verdict = match input.below(8) {
+                    0 => Verdict::Drop,
+                    1 | 2 => Verdict::Refuse(input.of(Failure::ALL)),
+                    _ => Verdict::Pass,
+                };
+                self.town.judge(verdict, input.rarely(8));
+            }
+            31 => {
+                use StoreResponse::{KeepsNone, Known, NoSuchUser, NotFound, QuotaFull};
+                self.town.library.post.mood = match input.below(8) {
+                    1 => Some(QuotaFull),
+                    2 => Some(NoSuchUser),
+                    3 => Some(KeepsNone),
+                    4 => Some(Known),
+                    5 => Some(NotFound),
+                    _ => None,
+                };
+            }
             _ => {
                 let own = cell.session.borrow().engine().clone();
                 let cast = cast(&own);
@@ -116,6 +161,12 @@ impl Run {
                 self.say(&cell, &frame, input);
             }
         }
+    }
+
+    /// A client sends a frame with this header.
+    fn say_with(&mut self, cell: &Rc<Cell>, frame: &Frame<'_>, header: Header) {
+        let Ok(bytes) = frame.to_bytes(header) else { return };
+        self.town.frame(cell, RawFrame::parse(bytes).expect("what was encoded parses"));
     }
 
     /// A client sends a frame.
@@ -164,25 +215,30 @@ impl Run {
     fn many_log_in(&mut self) {
         let user = UserId::parse(MANY, 255).expect("a name");
         for device in MANY_FROM.0..=255 {
-            let engine = Engine { user: user.clone(), device: DeviceKind(device), instance: InstanceId(60) };
-            let claim = LoginClaim {
-                engine,
-                attempt: 1,
-                interactive: true,
-                login_number: 0,
-                takes_messages: true,
-                rights: Rights::NONE,
-                credential_version: 0,
-                resume: None,
-                heartbeat: Duration::from_secs(5),
-            };
-            let Place::New { handle, .. } = self.town.log_in(&claim, Stage::First, &[]) else {
-                panic!("nobody is in the way")
-            };
-            self.cells.push(handle);
+            self.enter(Engine { user: user.clone(), device: DeviceKind(device), instance: InstanceId(60) });
         }
         let groups = GROUPS.map(|id| GroupId::parse(id).expect("a group")).to_vec();
         self.town.introduce(&user, Person { exists: true, groups, ..Person::default() });
+    }
+
+    /// Somebody logs in whom nobody hinders.
+    fn enter(&mut self, engine: Engine) -> Rc<Cell> {
+        let claim = LoginClaim {
+            engine,
+            attempt: 1,
+            interactive: true,
+            login_number: 0,
+            takes_messages: true,
+            rights: Rights::NONE,
+            credential_version: 0,
+            resume: None,
+            heartbeat: Duration::from_secs(5),
+        };
+        let Place::New { handle, .. } = self.town.log_in(&claim, Stage::First, &[]) else {
+            panic!("nobody is in the way")
+        };
+        self.cells.push(handle.clone());
+        handle
     }
 
     fn log_in(&mut self, input: &mut Input<'_>) {
@@ -267,6 +323,15 @@ impl Run {
         for frame in self.town.received(cell) {
             let decoded = frame.decode().expect("the server relays what it understands");
             assert!(decoded.kind().direction() != Direction::ToServer, "{decoded:?} came to {engine:?}");
+            match decoded {
+                Frame::Stored { envelope, frame, .. } => {
+                    let (by, now) = ((&engine, cell.session.borrow().id()), &self.cells);
+                    let lives = |id| now.iter().any(|of| of.session.borrow().id() == id && is_live(of));
+                    self.town.library.post.got(by, StoreId(envelope.id), frame, lives);
+                }
+                Frame::Accepted { envelope } => self.town.library.post.accepted(&engine, envelope.id),
+                _ => {}
+            }
             let Some(envelope) = decoded.envelope() else { continue };
             if self.is_of_group(cell, &engine, &decoded) {
                 continue;
@@ -311,7 +376,7 @@ impl Run {
     }
 
     fn live(&self) -> impl Iterator<Item = &Rc<Cell>> {
-        self.cells.iter().filter(|cell| cell.session.borrow().state() != SessionState::Ended)
+        self.cells.iter().filter(|cell| is_live(cell))
     }
 
     fn commands_of(&self, user: &str) -> usize {
@@ -359,7 +424,8 @@ impl Run {
         }
         let held: usize = self.cells.iter().map(|cell| cell.session.borrow().held_bytes()).sum();
         assert!(held <= self.town.global.used(), "what sessions hold is held of all");
-        let most = self.config.session_budget() + (4 << 10);
+        // A page of what was kept and what waits for a verdict are bounded by the window.
+        let most = self.config.session_budget() + (4 << 10) + 4 * WINDOW as usize + VOLATILE;
         assert!(self.cells.iter().all(|cell| cell.session.borrow().held_bytes() <= most), "over the budget");
     }
 
@@ -373,27 +439,14 @@ impl Run {
             self.ids.remove(place.unwrap_or_else(|| panic!("{id:?} ends and is not open")));
         }
     }
+}
 
-    fn end(mut self) {
-        for cell in self.cells.clone() {
-            if cell.session.borrow().state() != SessionState::Ended {
-                self.town.end(&cell, CloseReason::NetworkInterrupted);
-            }
-            self.town.serve(&cell);
-        }
-        self.look();
-        self.town.carry_all();
-        // What it is waited for ends, and may leave something to do; what is remembered of logins is forgotten.
-        self.town.pass(&[], STORE_TIMEOUT);
-        self.town.carry_all();
-        self.town.pass(&[], AGES);
-        self.town.carry_all();
-        self.outcomes();
-        assert!(self.ids.is_empty(), "no outcome: {:?}", self.ids);
-        assert_eq!((self.town.hub.sessions(), self.town.hub.online()), (0, 0));
-        assert_eq!(self.town.global.used(), 0, "bytes are left");
-        assert_eq!(self.town.hub.poll_timeout(), None, "the hub waits for something");
-    }
+fn is_live(cell: &Rc<Cell>) -> bool {
+    cell.session.borrow().state() != SessionState::Ended
+}
+
+fn again_if(again: bool) -> Hop {
+    if again { Hop::AGAIN } else { Hop::default() }
 }
 
 fn cast(own: &Engine) -> Cast<'static> {

@@ -11,6 +11,7 @@ mod frames;
 mod hub;
 mod input;
 mod model;
+mod post;
 mod pump;
 mod resume;
 mod seeds;

@@ -3,21 +3,28 @@
 //! Links are taken over, fenced and cut, and every link states the attempt, the secret and the count that the input
 //! decides. The [`Known`] state says which of them gets the session, what it is sent again, and who is heard.
 
-use std::time::Duration;
+mod kept;
 
-use esf_driver::endpoint::Endpoint;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use esf_driver::{endpoint::Endpoint, store::StoreLimits};
 use esf_proto::{
     close::CloseReason,
+    ids::MessageId,
     login::{LoginCode, Mode, ResumeSecret},
     server::Config,
     time::Instant,
     wire::{Frame, LoginResult, RawFrame},
 };
 
+use self::kept::of_store;
 use super::Input;
 use crate::{
     raw::{LoginWith, RawLink},
-    world::{Outcome, Who, World},
+    world::{Outcome, Who, World, user},
 };
 
 const STEPS: usize = 200;
@@ -31,6 +38,8 @@ const TIME: Duration = Duration::from_secs(600);
 const IN_TIME: Duration = Duration::from_millis(300);
 const AGES: Duration = Duration::from_secs(400);
 const RITA: u64 = 77;
+/// What pam says for the store, waits so long for rita, or longer than her session does.
+const TTL: Duration = Duration::from_secs(10);
 
 /// Runs rita, whose links the input decides, and pam, who talks with her.
 ///
@@ -39,7 +48,10 @@ const RITA: u64 = 77;
 pub fn resume_and_takeover(data: &[u8]) {
     let mut input = Input::new(data);
     let config = Config { resume_window: WINDOW, window: 4 << 10, ..Config::default() };
-    let mut world = World::with(config);
+    // Nothing becomes a dead letter.
+    let mut limits = StoreLimits::default();
+    limits.max_tries = u8::MAX;
+    let mut world = World::with_store_and(limits, config);
     let pam = world.join("pam");
     let mut run = Run {
         world,
@@ -47,6 +59,8 @@ pub fn resume_and_takeover(data: &[u8]) {
         links: Vec::new(),
         known: Known::default(),
         said: 0,
+        stored: BTreeMap::new(),
+        confirmed: BTreeSet::new(),
         to_pam: Vec::new(),
         waits_since: None,
         passed: Duration::ZERO,
@@ -101,6 +115,10 @@ struct Run {
     links: Vec<Line>,
     known: Known,
     said: u64,
+    /// What pam said that is to be stored if rita is not there.
+    stored: BTreeMap<u64, MessageId>,
+    /// Of that, what rita has confirmed.
+    confirmed: BTreeSet<u64>,
     /// What pam must have got, in order, but for what waits since then.
     to_pam: Vec<String>,
     waits_since: Option<Instant>,
@@ -114,7 +132,8 @@ impl Run {
             0 | 1 => self.open(),
             2..=5 => self.log_in(input),
             6 | 7 => self.pam_says(input),
-            8..=10 => self.rita_says(input),
+            8 | 9 => self.rita_says(input),
+            10 => self.rita_confirms(input),
             11 => self.counts(input),
             12 => self.cut(input),
             13 => self.pass(input.duration()),
@@ -220,10 +239,14 @@ impl Run {
     fn pam_says(&mut self, input: &mut Input<'_>) {
         self.said += 1;
         let text = format!("{}", self.said);
-        if input.flag() {
-            self.world.send(self.pam, "rita", &text);
-        } else {
-            self.world.send_certainly(self.pam, "rita", &text);
+        match input.below(4) {
+            0 => drop(self.world.send_certainly(self.pam, "rita", &text)),
+            2 => {
+                let ttl = if input.flag() { TTL } else { TTL * 4 };
+                let id = self.world.send_stored(self.pam, &user("rita"), &text, ttl);
+                self.stored.insert(self.said, id);
+            }
+            _ => self.world.send(self.pam, "rita", &text),
         }
         self.world.run();
     }
@@ -403,9 +426,18 @@ impl Run {
             match known.sent.get(known.at) {
                 Some(before) => assert_eq!(*before, frame, "what is missing comes again as it was, in its order"),
                 None => {
+                    let (before, texts) = (&known.sent, known.sent.iter().filter_map(text_of));
+                    let mut kept = before.iter().filter_map(of_store);
                     if let Some(text) = text_of(&frame) {
-                        let last = known.sent.iter().rev().find_map(text_of);
-                        assert!(last < Some(text), "pam's messages come in order, each once");
+                        assert!(texts.max() < Some(text), "pam's messages come in order, each once");
+                        assert!(!kept.any(|(_, of)| of == text), "a message comes from the store and from its sender");
+                    } else if let Some((id, text)) = of_store(&frame) {
+                        assert!(kept.all(|(of, _)| of < id), "messages of the store come in its order, each once");
+                        assert!(
+                            !texts.into_iter().any(|of| of == text),
+                            "a message comes from its sender and from the store"
+                        );
+                        assert!(!self.confirmed.contains(&text), "what was confirmed came again");
                     }
                     if frame.is_windowed() {
                         known.windowed += u32::try_from(frame.len()).expect("small");
@@ -425,6 +457,7 @@ impl Run {
         self.world.advance(AGES);
         assert_eq!(self.world.texts(self.pam), self.to_pam);
         assert_eq!((self.world.node.held_bytes(), self.world.session(self.pam).open_operations()), (0, 0));
+        self.rita_gets_the_rest();
         let told = self.world.send_certainly(self.pam, "", "still there");
         self.world.run();
         assert_eq!(self.world.outcome(self.pam, told), Some(Outcome::Acked));

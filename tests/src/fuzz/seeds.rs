@@ -82,10 +82,11 @@ fn sweeps(head: &[u8], first: u8) -> Named {
 /// A login that succeeds, then each decision; and some whole stories.
 fn client() -> Named {
     let online = [0, 0, 1];
-    let stories: [(&str, &[u8]); 4] = [
+    let stories: [(&str, &[u8]); 5] = [
         ("certain and its ack", &[15, 3, 1, 20, 0, 8, 4, 0, 0, 1]),
         ("a cut and a resume", &[15, 3, 1, 20, 0, 15, 3, 1, 9, 0, 21, 0, 0, 19, 170, 0, 2, 9, 4, 2, 0]),
         ("a cut and a new session", &[15, 3, 1, 20, 0, 21, 0, 0, 19, 170, 0, 1, 4, 0, 0]),
+        ("stored", &[7, 0, 1, 0, 0, 1, 7, 0, 23, 0, 15, 11, 0, 0, 7, 2, 0, 7, 0, 1, 0, 0, 1, 7, 1, 0]),
         ("a blob", &[15, 8, 0, 5, 0, 0, 10, 0, 0, 22, 1, 1, 0, 10, 0, 1, 22, 1, 1, 0]),
     ];
     let stories = stories.map(|(name, story)| (name.to_owned(), [&online[..], story].concat()));
@@ -94,8 +95,16 @@ fn client() -> Named {
 
 /// A login, then each decision; and each vector as it is.
 fn server() -> Named {
-    let online = [0, 0, 0, 0, 1, 0, 0, 0, 1, 0];
+    let online = [0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0];
+    let judged = [&[1], &online[1..]].concat();
     let mut all = sweeps(&online, 18);
+    all.extend(sweeps(&judged, 18).into_iter().map(|(sweep, bytes)| (format!("{sweep} judged"), bytes)));
+    // What happens behind the server.
+    all.extend(
+        sweeps(&[&online[..], &[15, 0]].concat(), 12)
+            .into_iter()
+            .map(|(sweep, bytes)| (format!("{sweep} behind"), bytes)),
+    );
     for vector in vectors::read(WIRE) {
         if let Ok(len) = u8::try_from(vector.hex.0.len()) {
             // The ninth decision sends bytes: their number, then they.
@@ -125,19 +134,34 @@ fn hub() -> Named {
     // Without a store, with one, and with one and a user of many devices.
     let two = |choices| [choices, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1];
     let sweeps_with = |(name, choices)| {
-        let sweeps = sweeps(&two(choices), 24).into_iter();
+        let sweeps = sweeps(&two(choices), 32).into_iter();
         sweeps.map(move |(sweep, bytes)| (format!("{sweep} {name}"), bytes))
     };
-    [("alone", 0), ("stored", 8), ("many", 0xE8)].into_iter().flat_map(sweeps_with).collect()
+    let kinds = [("alone", 0), ("stored", 8), ("many", 0xE8), ("judged", 0x48)];
+    let sweeps = kinds.into_iter().flat_map(sweeps_with);
+    // Ann, beside ben, writes twice to zoe, who is not there, and the store keeps it; zoe comes on one device, then on
+    // another, leaves the first, and confirms on the second.
+    let introduced: &[u8] = &[11, 0, 0, 0, 0, 11, 0, 0, 0, 11, 0, 0, 0, 0, 11, 0, 0];
+    let kept = [
+        &[24, 0, 2, 1, 0, 200, 1, 7, 0, 24, 0, 2, 1, 1, 200, 1, 7, 0, 11, 0, 0, 0, 11, 0, 0][..],
+        &[0, 2, 0, 2, 1, 11, 0, 0, 0, 0, 11, 0, 0, 9, 2, 1],
+        &[0, 2, 1, 3, 1, 11, 0, 0, 0, 0, 11, 0, 0, 9, 3, 1],
+        &[5, 2, 0, 11, 0, 0, 11, 0, 0, 9, 2, 1, 27, 2, 0, 0, 11, 0, 0, 9, 2, 1],
+    ];
+    let kept = [introduced, &kept.concat()].concat();
+    let stories = [("kept", [&two(8)[..], &kept].concat()), ("judged and kept", [&two(0x48)[..], &kept].concat())];
+    sweeps.chain(stories.map(|(name, bytes)| (name.to_owned(), bytes))).collect()
 }
 
 /// A link, a login, and each decision; and some whole stories.
 fn resume() -> Named {
     let online = [0, 2, 2, 3, 1];
-    let stories: [(&str, &[u8]); 3] = [
+    let stories: [(&str, &[u8]); 5] = [
         ("a takeover", &[6, 0, 8, 0, 0, 2, 2, 3, 2, 8, 0, 6, 0]),
         ("a cut and a resume", &[6, 0, 12, 0, 6, 0, 0, 2, 2, 3, 0, 8, 0]),
         ("another engine", &[6, 0, 15, 7]),
+        ("stored and confirmed", &[12, 0, 13, 180, 6, 2, 0, 0, 2, 2, 3, 1, 10, 0, 0, 0]),
+        ("stored in time", &[12, 0, 6, 2, 1, 13, 180, 0, 2, 2, 3, 1, 10, 0, 0, 0]),
     ];
     let stories = stories.map(|(name, story)| (name.to_owned(), [&online[..], story].concat()));
     [sweeps(&online, 16), stories.to_vec()].concat()

@@ -1,23 +1,37 @@
 //! A server under strangers who say anything, with two people beside them who must not notice.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use esf_driver::endpoint::Endpoint;
+use esf_driver::{
+    endpoint::Endpoint,
+    node::{Asked, Judge, Judged},
+    store::{Store, StoreAnswer, StoreLimits},
+};
 use esf_proto::{
+    failure::Failure,
     ids::{DeviceKind, InstanceId, UserId},
     login::{CredentialKind, ResumeSecret},
-    server::Config,
+    server::{Config, Verdict},
     session::inbound::MessageKind,
-    store::{JobId, StoreResponse},
-    wire::{Address, Credential, Direction, Frame, Header, Login, LoginResult, Resume},
+    store::{JobId, StoreId, StoreRequest, StoreResponse},
+    time::Instant,
+    wire::{Address, Credential, Direction, Flags, Frame, Header, Hop, Login, LoginResult, Resume},
 };
 
 use super::{
     Input,
     frames::{Cast, encoded, spoiled},
 };
-use crate::{bystanders::Bystanders, raw::RawLink, world::World};
+use crate::{
+    bystanders::Bystanders,
+    people::{group, name},
+    raw::RawLink,
+    world::{Who, World},
+};
 
 const STEPS: usize = 300;
 const LINKS: usize = 4;
@@ -27,6 +41,7 @@ const MAX_FRAME: u32 = 16 << 10;
 const TIME: Duration = Duration::from_secs(900);
 const AGES: Duration = Duration::from_secs(400);
 const STORE_TIMEOUT: Duration = Duration::from_secs(15);
+const KEEP_KEYS: Duration = Duration::from_secs(60);
 
 /// Runs a server, two bystanders and some links of strangers.
 ///
@@ -34,6 +49,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 /// If the server says what no server may, if something is left of the strangers, or if the bystanders noticed.
 pub fn server_inputs(data: &[u8]) {
     let mut input = Input::new(data);
+    let choices = input.byte();
     let config = Config {
         max_frame: MAX_FRAME,
         window: 8 << 10,
@@ -43,21 +59,30 @@ pub fn server_inputs(data: &[u8]) {
         max_commands: 2,
         max_open: 16,
         max_open_queries: 8,
-        store: true,
         store_timeout: STORE_TIMEOUT,
+        intercepts: choices & 1 != 0,
         max_dynamic_groups: 2,
         max_group_members: 3,
         ..Config::default()
     };
     let session_budget = config.session_budget();
-    let mut world = World::with(config);
-    world.people.befriend("ann", "mallory");
-    world.people.befriend("mallory", "eve");
-    world.people.set_group("red", &["ann", "mallory"]);
-    world.people.set_group("blue", &["eve", "ben"]);
+    let mut limits = StoreLimits::default();
+    (limits.max_messages, limits.max_tries, limits.keep_keys) = (6, 3, KEEP_KEYS);
+    let mut world = World::with_store_and(limits, config);
+    let store = world.store();
+    store.add_contact(&name("ann"), &name("mallory"));
+    store.add_contact(&name("mallory"), &name("eve"));
+    for (of, members) in [("red", ["ann", "mallory"]), ("blue", ["eve", "ben"])] {
+        store.create_group(&group(of));
+        for member in members {
+            store.add_member(&group(of), &name(member));
+        }
+    }
+    let verdicts = Verdicts::default();
+    world.node.set_judge(Box::new(verdicts.clone()));
     let bystanders = Bystanders::join(&mut world);
     world.accounts.guarded.lock().expect("nobody panicked").extend(["ann".into(), "ben".into()]);
-    let mut strangers = Strangers { links: Vec::new(), secret: None, passed: Duration::ZERO };
+    let mut strangers = Strangers { links: Vec::new(), secret: None, passed: Duration::ZERO, verdicts };
     for _ in 0..STEPS {
         if input.is_over() {
             break;
@@ -81,7 +106,52 @@ pub fn server_inputs(data: &[u8]) {
             }
         }
     }
+    for user in ["ann", "ben"] {
+        assert_eq!(waits_for(&world, user), 0, "{user} was there all the while");
+    }
     bystanders.are_unharmed(&mut world, "after all that");
+}
+
+/// How much the store has for somebody who is there.
+fn waits_for(world: &World, user: &str) -> usize {
+    let (told, answer) = std::sync::mpsc::channel();
+    let fetch = StoreRequest::Fetch {
+        user: name(user),
+        device: DeviceKind::SERVICE,
+        after: StoreId(0),
+        max_messages: usize::MAX,
+        max_bytes: usize::MAX,
+    };
+    world.store().submit(fetch, StoreAnswer::new(move |answer| told.send(answer).expect("it is waited for")));
+    match answer.try_recv() {
+        Ok(Ok(StoreResponse::Messages { messages, .. })) => messages.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The server's application judges what strangers say: now, later, or too late.
+#[derive(Clone, Default)]
+struct Verdicts(Arc<Mutex<Judgement>>);
+
+#[derive(Default)]
+struct Judgement {
+    /// What it says at once; `None`: nothing yet.
+    at_once: Option<Verdict>,
+    later: Vec<Asked>,
+}
+
+impl Judge for Verdicts {
+    fn judge(&self, _: Instant, asked: &Asked) -> Judged {
+        if ["ann", "ben"].contains(&asked.engine().user.as_str()) {
+            return Judged::Now(Verdict::Pass);
+        }
+        let mut judgement = self.0.lock().expect("nobody panicked");
+        if let Some(verdict) = judgement.at_once {
+            return Judged::Now(verdict);
+        }
+        judgement.later.push(asked.clone());
+        Judged::Later(Box::new(|| ()))
+    }
 }
 
 struct Strangers {
@@ -89,6 +159,7 @@ struct Strangers {
     /// What resumes somebody's session.
     secret: Option<ResumeSecret>,
     passed: Duration,
+    verdicts: Verdicts,
 }
 
 impl Strangers {
@@ -115,18 +186,19 @@ impl Strangers {
             11 => self.links[place].push_text(world),
             12 => self.links.swap_remove(place).drop_link(world),
             13 => self.links[place].reads = !self.links[place].reads,
-            14 => world.engine(crate::world::Who(0)).takes = input.flag(),
-            15 => self.store(world, input),
+            14 => world.engine(Who(0)).takes = input.flag(),
+            15 => self.behind(world, place, &cast, input),
             16 if input.flag() => self.send(world, place, &cast.broadcast(input), input),
             16 => self.send(world, place, &cast.group_request(input), input),
             _ => self.pass(world, input.duration()),
         }
     }
 
-    /// The store is silent, fails, answers what nobody asked, or has others in its groups.
-    fn store(&mut self, world: &mut World, input: &mut Input<'_>) {
+    /// What happens behind the server: the store is silent, fails, answers what nobody asked, keeps what is for those who are
+    /// not there, or has others in its groups; the server's application judges.
+    fn behind<'a>(&mut self, world: &mut World, place: usize, cast: &Cast<'a>, input: &mut Input<'a>) {
         let now = world.now;
-        match input.below(5) {
+        match input.below(12) {
             0 => world.people.silent = !world.people.silent,
             1 => world.people.fails = !world.people.fails,
             2 => {
@@ -134,12 +206,51 @@ impl Strangers {
                 world.node.handle_response(now, JobId(input.number()), Ok(answer));
             }
             3 => {
-                const MEMBERS: [&[&str]; 3] = [&["ann", "mallory"], &["ann"], &["ann", "mallory", "eve"]];
-                world.people.set_group("red", input.of(&MEMBERS));
+                let red = group("red");
+                let changed = match input.below(3) {
+                    0 => world.store().add_member(&red, &name("mallory")),
+                    1 => world.store().remove_member(&red, &name("mallory")),
+                    _ => world.store().add_member(&red, &name("eve")),
+                };
+                let _ = changed;
             }
-            _ => {
+            4 => {
                 let user = UserId::parse(input.of(&["ann", "mallory", "eve"]), 255).expect("a name");
                 world.node.relations_changed(now, &user);
+            }
+            5 => {
+                const PUTS: fn(&StoreRequest) -> bool = |request| matches!(request, StoreRequest::Put { .. });
+                world.people.holds = if input.flag() { None } else { Some(PUTS) };
+            }
+            6 => {
+                let at_once = match input.below(5) {
+                    0 => Some(Verdict::Refuse(input.of(Failure::ALL))),
+                    1 => Some(Verdict::Drop),
+                    2 | 3 => None,
+                    _ => Some(Verdict::Pass),
+                };
+                self.verdicts.0.lock().expect("nobody panicked").at_once = at_once;
+            }
+            7 => {
+                let later = &mut self.verdicts.0.lock().expect("nobody panicked").later;
+                let next = (!later.is_empty()).then(|| later.remove(input.below(later.len())));
+                if let Some(asked) = next {
+                    let verdict = if input.flag() { Verdict::Drop } else { Verdict::Pass };
+                    world.node.judged(now, &asked, verdict);
+                    if input.rarely(4) {
+                        world.node.judged(now, &asked, verdict);
+                    }
+                }
+            }
+            8 => {
+                let id = input.number();
+                self.links[place].send(world, &cast.confirm(id));
+            }
+            _ => {
+                let hop = if input.rarely(4) { Hop::AGAIN } else { Hop::default() };
+                if let Ok(bytes) = cast.storable(input).to_bytes(Header { flags: Flags::STORE, hop }) {
+                    self.links[place].push(world, bytes);
+                }
             }
         }
         world.run();
@@ -241,8 +352,8 @@ impl Strangers {
 
     /// Everybody leaves, and enough time passes for all of it to be forgotten.
     fn leave(mut self, world: &mut World) {
-        world.engine(crate::world::Who(0)).takes = true;
-        (world.people.silent, world.people.fails) = (false, false);
+        world.engine(Who(0)).takes = true;
+        (world.people.silent, world.people.fails, world.people.holds) = (false, false, None);
         for link in self.links.drain(..) {
             link.drop_link(world);
         }

@@ -6,14 +6,17 @@ use bytes::Bytes;
 use esf_proto::{
     close::CloseReason,
     failure::Failure,
-    hub::{Fanout, Fanouts, Hub, Party, Place, Progress, Reach, Stage, Whose},
+    hub::{Fanout, Fanouts, Hub, Mail, Party, Place, Progress, Reach, Receiver, Stage, Told, Whose},
     ids::{Engine, GroupId, InstanceId, SessionId, UserId},
     login::ResumeSecret,
-    server::{Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, Outbox, Session, SessionState},
+    server::{
+        Config, Counters, Desk, Generation, HubChange, HubEvent, LoginClaim, Outbox, Session, SessionState, Ticket,
+        Verdict,
+    },
     session::budget::Budget,
     store::{JobId, Person, StoreFailed, StoreResponse},
     time::{Instant, UnixMillis},
-    wire::{Frame, RawFrame},
+    wire::{Frame, Header, RawFrame},
 };
 
 use super::{
@@ -28,6 +31,8 @@ const SERVER: InstanceId = InstanceId(900);
 pub(super) struct Cell {
     pub(super) session: RefCell<Session>,
     pub(super) outbox: RefCell<Outbox>,
+    /// Counted frames that its client has got, and their bytes as far as they are messages.
+    got: std::cell::Cell<(u32, u32)>,
 }
 
 /// The hub and everybody on it.
@@ -37,6 +42,11 @@ pub(super) struct Town {
     pub(super) global: Arc<Budget>,
     pub(super) desk: Desk,
     pub(super) desk_outbox: RefCell<Outbox>,
+    pub(super) mail: Option<RefCell<Mail<Rc<Cell>>>>,
+    /// What the server's application is to judge.
+    pub(super) asked: Vec<(Rc<Cell>, Ticket)>,
+    /// The last that it has judged.
+    judged_last: Option<(Rc<Cell>, Ticket)>,
     pub(super) library: Library,
     pub(super) broadcasts: Broadcasts,
     /// Who is there, and who was a moment ago.
@@ -52,7 +62,7 @@ pub(super) struct Town {
 /// The most outputs of a slice.
 const SLICE: usize = 256;
 
-struct Outboxes<'a>(&'a RefCell<Outbox>);
+struct Outboxes<'a>(&'a RefCell<Outbox>, Option<&'a RefCell<Mail<Rc<Cell>>>>);
 
 impl Reach<Rc<Cell>> for Outboxes<'_> {
     fn visit<R>(&self, whose: Whose<'_, Rc<Cell>>, visit: impl FnOnce(&mut Outbox) -> R) -> R {
@@ -62,6 +72,11 @@ impl Reach<Rc<Cell>> for Outboxes<'_> {
         };
         let mut outbox = outbox.try_borrow_mut().expect("outboxes are locked one at a time");
         visit(&mut outbox)
+    }
+
+    fn mail<R>(&self, visit: impl FnOnce(&mut Mail<Rc<Cell>>) -> R) -> Option<R> {
+        let mut mail = self.1?.try_borrow_mut().expect("nobody asks for the mail twice");
+        Some(visit(&mut mail))
     }
 }
 
@@ -78,6 +93,10 @@ impl Reach<Rc<Cell>> for Recorded<'_> {
         }
         self.outboxes.visit(whose, visit)
     }
+
+    fn mail<R>(&self, visit: impl FnOnce(&mut Mail<Rc<Cell>>) -> R) -> Option<R> {
+        self.outboxes.mail(visit)
+    }
 }
 
 impl Town {
@@ -91,6 +110,9 @@ impl Town {
             global: global.clone(),
             desk,
             desk_outbox: RefCell::new(outbox),
+            mail: config.keeps_messages.then(|| RefCell::new(Mail::new(&config, &counters, &global))),
+            asked: Vec::new(),
+            judged_last: None,
             library: Library::default(),
             broadcasts: Broadcasts::default(),
             there: Vec::new(),
@@ -108,13 +130,18 @@ impl Town {
         let place = self.hub.login(self.now, UnixMillis(1_000), claim, stage, silent, |entry| {
             let new = entry.session(claim, ResumeSecret([1; 16]), SERVER);
             let (session, outbox) = Session::new(config, counters, global, new);
-            Rc::new(Cell { session: RefCell::new(session), outbox: RefCell::new(outbox) })
+            Rc::new(Cell { session: RefCell::new(session), outbox: RefCell::new(outbox), got: Default::default() })
         });
         if let Place::New { handle, replaced } = &place {
             for old in replaced {
                 self.end(old, CloseReason::PushedOut);
             }
             self.there.push(handle.clone());
+            let session = handle.session.borrow();
+            if let (Some(mail), true) = (&self.mail, self.hub.has_device(session.engine(), session.id())) {
+                let receiver = Receiver { session: session.id(), engine: session.engine(), handle };
+                mail.borrow_mut().open_tail(self.now, &receiver);
+            }
         }
         self.pass_on();
         place
@@ -157,8 +184,15 @@ impl Town {
             cell.session.borrow_mut().handle_timeout(self.now, &mut cell.outbox.borrow_mut());
             self.settle(&cell);
         }
+        if let Some(mail) = &self.mail {
+            mail.borrow_mut().handle_timeout(self.now);
+        }
+        // What the store did not say may end sessions, which others are to hear of.
+        self.pass_on();
         while self.hub.handle_timeout(self.now) {}
         self.pass_on();
+        let mail = self.mail.as_ref().and_then(|mail| mail.borrow().poll_timeout());
+        assert!(mail.is_none_or(|at| at > self.now), "the mail is due again at once");
         assert!(self.hub.poll_timeout().is_none_or(|at| at > self.now), "the hub is due again at once");
     }
 
@@ -172,12 +206,29 @@ impl Town {
         while let Some(frame) = session.poll_fragment(Generation::FIRST, &mut outbox) {
             frames.push(frame);
         }
-        frames.into_iter().map(|frame| RawFrame::parse(frame).expect("a frame of the server")).collect()
+        drop((session, outbox));
+        self.settle(cell);
+        let frames: Vec<RawFrame> =
+            frames.into_iter().map(|frame| RawFrame::parse(frame).expect("a frame of the server")).collect();
+        let (counted, windowed) = cell.got.get();
+        let is_counted = frames.iter().filter(|frame| frame.is_counted());
+        let is_windowed = frames.iter().filter(|frame| frame.is_counted() && frame.is_windowed());
+        let bytes = is_windowed.map(RawFrame::len).sum::<usize>();
+        let number = |number: usize| u32::try_from(number).expect("few");
+        cell.got.set((counted + number(is_counted.count()), windowed + number(bytes)));
+        frames
+    }
+
+    /// The client counts and takes what it has got.
+    pub(super) fn count(&mut self, cell: &Rc<Cell>) {
+        let (received, taken) = cell.got.get();
+        let frame = Frame::Count { received, taken }.to_bytes(Header::default()).expect("a count");
+        self.frame(cell, RawFrame::parse(frame).expect("a count"));
     }
 
     /// The server's application sends a frame.
     pub(super) fn send(&self, frame: &RawFrame) -> Result<(), Failure> {
-        self.hub.send(self.now, frame, &Outboxes(&self.desk_outbox))
+        self.hub.send(self.now, frame, &self.outboxes())
     }
 
     /// The application of the server takes and answers what there is of a session.
@@ -198,6 +249,13 @@ impl Town {
         self.answered(job, answer);
     }
 
+    /// The store answers everything, and rightly.
+    pub(super) fn answer_all(&mut self, names: &[&str]) {
+        while let Some((job, answer)) = self.library.answer_next(self.now, names) {
+            self.answered(job, answer);
+        }
+    }
+
     /// The store knows somebody.
     pub(super) fn introduce(&mut self, user: &UserId, person: Person) {
         if let Some((job, answer)) = self.library.introduce(self.now, user, person) {
@@ -206,7 +264,10 @@ impl Town {
     }
 
     fn answered(&mut self, job: JobId, answer: Result<StoreResponse, StoreFailed>) {
-        self.hub.handle_response(self.now, job, answer);
+        match &self.mail {
+            Some(mail) if Mail::<Rc<Cell>>::owns(job) => mail.borrow_mut().handle_response(self.now, job, answer),
+            _ => self.hub.handle_response(self.now, job, answer),
+        }
         self.pass_on();
         assert_eq!(self.counters.store_unasked.get(), self.library.unasked, "{job:?}");
     }
@@ -252,7 +313,7 @@ impl Town {
     }
 
     fn slice(&mut self, number: Option<u32>, fanout: &mut Fanout) -> Progress {
-        let reach = Recorded { outboxes: Outboxes(&self.desk_outbox), visited: RefCell::default() };
+        let reach = Recorded { outboxes: self.outboxes(), visited: RefCell::default() };
         let progress = self.hub.carry_on(self.now, fanout, &reach, &mut |_| ());
         let visited = reach.visited.into_inner();
         if let Some(number) = number {
@@ -267,10 +328,15 @@ impl Town {
         self.there.retain(|cell| cell.session.borrow().state() != SessionState::Ended);
     }
 
-    /// What the hub has for others goes to them, or waits for its turn.
+    /// What the hub and the mail have for others goes to them, or waits for its turn.
     fn pass_on(&mut self) {
-        while let Some((job, request)) = self.hub.poll_request() {
+        loop {
+            let of_mail = || self.mail.as_ref()?.borrow_mut().poll_request();
+            let Some((job, request)) = self.hub.poll_request().or_else(of_mail) else { break };
             self.library.ask(self.now, job, request);
+        }
+        while let Some(told) = self.mail.as_ref().and_then(|mail| mail.borrow_mut().poll_told()) {
+            self.does(told);
         }
         while let Some(reply) = self.hub.poll_reply() {
             let cell = reply.handle.clone();
@@ -283,6 +349,53 @@ impl Town {
         if std::mem::replace(&mut self.judged, self.hub.judged()) != self.judged {
             self.fanouts.unpark();
         }
+    }
+
+    fn does(&mut self, told: Told<Rc<Cell>>) {
+        let now = self.now;
+        match told {
+            Told::Kept { asker, id, outcome } => self.hub.tell_kept(&asker, id, outcome, &self.outboxes()),
+            Told::Found { handle, ticket, id, found } => {
+                handle.session.borrow_mut().looked_up(now, ticket, id, found);
+                self.settle(&handle);
+            }
+            Told::Page { handle, messages, turn } => handle.outbox.borrow_mut().put_stored(&messages, turn),
+            Told::Confirmed { handle, messages } => handle.outbox.borrow_mut().tell_confirmed(&messages),
+            Told::Withdraw { handle } => {
+                handle.session.borrow_mut().withdraw(now, &mut handle.outbox.borrow_mut());
+                self.settle(&handle);
+            }
+        }
+    }
+
+    /// The server's application judges what has waited longest; at times it says so twice.
+    pub(super) fn judge(&mut self, verdict: Verdict, twice: bool) {
+        let next = (!self.asked.is_empty()).then(|| self.asked.remove(0));
+        if let (true, Some((cell, ticket))) = (twice, self.judged_last.take()) {
+            let before = cell.session.borrow().is_parked();
+            cell.session.borrow_mut().resume(self.now, ticket, verdict);
+            assert_eq!(cell.session.borrow().is_parked(), before, "an old verdict counts");
+        }
+        let Some((cell, ticket)) = next else { return };
+        assert!(cell.session.borrow().is_parked(), "what is judged is waited for");
+        cell.session.borrow_mut().resume(self.now, ticket, verdict);
+        self.settle(&cell);
+        if cell.session.borrow().state() == SessionState::Ended {
+            // What was said before the end still comes to the server's application.
+            self.serve(&cell);
+        }
+        self.judged_last = Some((cell, ticket));
+    }
+
+    /// The server's application lets everything pass.
+    pub(super) fn judge_all(&mut self) {
+        while !self.asked.is_empty() {
+            self.judge(Verdict::Pass, false);
+        }
+    }
+
+    fn outboxes(&self) -> Outboxes<'_> {
+        Outboxes(&self.desk_outbox, self.mail.as_ref())
     }
 
     fn broadcast(&mut self, cell: &Rc<Cell>, fanout: Fanout) {
@@ -301,8 +414,12 @@ impl Town {
         let party = Party { session: id, origin, engine: &engine, rights, handle: cell };
         loop {
             let Some(command) = cell.session.borrow_mut().poll_hub() else { break };
-            match self.hub.carry_out(self.now, &party, command, &Outboxes(&self.desk_outbox)) {
+            match self.hub.carry_out(self.now, &party, command, &self.outboxes()) {
                 Some(HubEvent::Broadcast(fanout)) => self.broadcast(cell, *fanout),
+                Some(HubEvent::Judge { ticket, .. }) => {
+                    assert!(!self.asked.iter().any(|(of, _)| Rc::ptr_eq(of, cell)), "a session waits for two verdicts");
+                    self.asked.push((cell.clone(), ticket));
+                }
                 Some(event) => cell.session.borrow_mut().handle_hub(event),
                 None => {}
             }
@@ -311,8 +428,11 @@ impl Town {
             let Some(change) = cell.session.borrow_mut().poll_change() else { break };
             match change {
                 HubChange::Window { until, turn } => self.hub.set_window(&party, turn, until),
-                HubChange::Ended { reason, dedupe, attempt, .. } => {
+                HubChange::Ended { reason, dedupe, attempt, unsent } => {
                     self.hub.remove(self.now, &party, reason, attempt, dedupe);
+                    if let Some(mail) = &self.mail {
+                        mail.borrow_mut().close_tail(self.now, &engine.user, id, &unsent);
+                    }
                 }
                 HubChange::Request(request) => self.hub.people_request(self.now, &party, request),
                 HubChange::Kick { user, id } => {

@@ -8,12 +8,13 @@ use std::{
 use bytes::Bytes;
 use esf_proto::{
     client::{
-        BlobEvent, BlobId, BlobRead, Event, MessageOptions, OutgoingBlob, Policy, SendError, SendOptions, Session,
-        TakeBlob,
+        BlobEvent, BlobId, BlobRead, CertainOptions, Event, MessageOptions, OutgoingBlob, Policy, SendError,
+        SendOptions, Session, TakeBlob,
     },
     failure::Failure,
     ids::{DeviceKind, MessageId, Source, To},
-    session::inbound::QueryToken,
+    session::inbound::{MessageKind, QueryToken},
+    store::StoreId,
     time::Instant,
     wire::Method,
 };
@@ -42,6 +43,10 @@ pub(super) struct Application {
     blobs: Vec<BlobId>,
     /// Certain messages that ran.
     ran: BTreeSet<(Source, MessageId)>,
+    /// Messages of the store that it has got.
+    got: Vec<StoreId>,
+    /// What it said that it has handled.
+    confirmed: BTreeSet<StoreId>,
     instances: BTreeMap<(String, DeviceKind), BTreeSet<u64>>,
     logged_in: bool,
     closed: bool,
@@ -68,7 +73,8 @@ impl Application {
             }
             3..=5 => {
                 let (to, body, ttl) = (to(input), body(input), ttl(input));
-                let asked = session.send_certainly(now, &to, 1, body.clone(), ttl);
+                let options = CertainOptions { ttl, store_if_offline: input.rarely(3) };
+                let asked = session.send_certainly_with(now, &to, 1, body.clone(), options);
                 self.note(Asked::Certain, gives_back(&body, asked));
             }
             6 => {
@@ -94,8 +100,25 @@ impl Application {
                 }
             }
             _ if input.rarely(8) => session.log_off(now),
-            _ => {}
+            _ => self.confirms(now, session, input),
         }
+    }
+
+    /// A handler of a message of the store has returned; at times one is confirmed that never came, or was before.
+    fn confirms(&mut self, now: Instant, session: &mut Session, input: &mut Input<'_>) {
+        let id = if self.got.is_empty() || input.rarely(4) { StoreId(input.number()) } else { input.of(&self.got) };
+        self.confirmed.insert(id);
+        session.confirm(now, id);
+    }
+
+    /// Whether it has confirmed this.
+    pub(super) fn has_confirmed(&self, id: u64) -> bool {
+        self.confirmed.contains(&StoreId(id))
+    }
+
+    /// The messages of the store that it has got.
+    pub(super) fn stored(&self) -> Vec<u64> {
+        self.got.iter().rev().map(|id| id.0).take(8).collect()
     }
 
     fn note(&mut self, kind: Asked, id: Option<MessageId>) {
@@ -148,8 +171,13 @@ impl Application {
         }
         while self.takes {
             let Some(message) = session.poll_message() else { break };
-            if let Some(id) = message.id {
-                self.runs(message.source, id);
+            self.got.extend(message.stored.as_ref().map(|stored| stored.id));
+            match (message.kind, message.id) {
+                (MessageKind::Repeated, id) => {
+                    assert!(message.stored.is_some() && message.body.is_empty(), "{id:?} is not of the store");
+                }
+                (_, Some(id)) => self.runs(message.source, id),
+                _ => {}
             }
         }
         if session.open_queries() == 0 {

@@ -172,7 +172,7 @@ impl Peer {
     // From the client.
 
     /// The client hands this out.
-    pub(super) fn gets(&mut self, bytes: &Bytes, max_frame: usize) {
+    pub(super) fn gets(&mut self, bytes: &Bytes, max_frame: usize, has_confirmed: &dyn Fn(u64) -> bool) {
         let frame = RawFrame::parse(bytes.clone()).expect("a client sends whole frames");
         let decoded = frame.decode().expect("a client sends sound frames");
         let kind = decoded.kind();
@@ -196,6 +196,7 @@ impl Peer {
                 let reached = self.streams.entry(stream).or_default();
                 *reached = (offset + data.len() as u64).max(*reached);
             }
+            Frame::Confirm { envelope } => assert!(has_confirmed(envelope.id), "{} was not handled", envelope.id),
             Frame::BlobOffer { stream, .. } => _ = self.streams.entry(stream).or_default(),
             _ => {}
         }
