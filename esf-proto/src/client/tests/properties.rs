@@ -273,7 +273,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 1 } else { 512 }))]
 
     #[test]
     fn whatever_comes_each_operation_ends_once_nothing_spins_and_closed_is_the_last(
