@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use esf_tokio::Client;
 use tokio::{runtime::Runtime, time::sleep};
 
 use crate::{
@@ -24,23 +25,40 @@ const TURN_MS: u64 = 300;
 /// One who comes and goes. Every client of theirs is an engine of its own.
 pub(crate) struct Comer {
     pub(crate) name: &'static str,
-    /// Messages to them that were stored: of whom, and the number.
-    stored: Mutex<BTreeSet<(String, u64)>>,
+    mail: Mutex<Mail>,
     /// What each of their clients has handled.
     lives: Mutex<Vec<Heard>>,
+    client: Mutex<Option<Client>>,
     /// Messages that waited when the last of their clients logged in.
     waited: AtomicUsize,
 }
 
+/// Messages to one who comes and goes: of whom, and the number.
+#[derive(Default)]
+struct Mail {
+    /// Stored, and not handled.
+    waiting: BTreeSet<(String, u64)>,
+    handled: BTreeSet<(String, u64)>,
+    /// How much of what each life has handled is in it.
+    read: Vec<usize>,
+}
+
 impl Comer {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, stored: Mutex::default(), lives: Mutex::default(), waited: AtomicUsize::new(0) }
+        Self {
+            name,
+            mail: Mutex::default(),
+            lives: Mutex::default(),
+            client: Mutex::default(),
+            waited: AtomicUsize::new(0),
+        }
     }
 
     /// Comes and goes, by a log-off or without a word; when it is to stop, stays.
     pub(crate) async fn come_and_go(self: Arc<Self>, data: Arc<Data>, stop: Arc<AtomicBool>) {
         for turn in 1_u64.. {
-            self.waited.store(self.waiting(), Ordering::SeqCst);
+            let waited = self.waiting();
+            self.waited.store(waited.len(), Ordering::SeqCst);
             let heard = Heard::default();
             self.lives.lock().unwrap().push(heard.clone());
             // Of its own, so that it can end without a word.
@@ -57,11 +75,11 @@ impl Comer {
             });
             let runtime = Ended(Some(runtime));
             let client = client.await.unwrap();
-            let most = self.waited.load(Ordering::SeqCst) * 3 / 4;
-            let stays = Duration::from_millis(turn.wrapping_mul(7919) % TURN_MS);
-            sleep(stays).await;
-            while heard.lock().unwrap().len() < most || stop.load(Ordering::SeqCst) {
-                sleep(Duration::from_millis(5)).await;
+            *self.client.lock().unwrap() = Some(client.clone());
+            sleep(Duration::from_millis(turn.wrapping_mul(7919) % TURN_MS)).await;
+            // What is handed out five times and never reached is a dead letter.
+            while self.waiting().intersection(&waited).count() > waited.len() / 4 || stop.load(Ordering::SeqCst) {
+                sleep(Duration::from_millis(10)).await;
             }
             if turn % 2 == 0 {
                 client.log_off().await;
@@ -80,23 +98,42 @@ impl Comer {
 
     /// A message of this number from one was stored.
     pub(crate) fn store(&self, from: &str, number: u64) {
-        self.stored.lock().unwrap().insert((from.to_owned(), number));
+        let mut mail = self.mail.lock().unwrap();
+        let message = (from.to_owned(), number);
+        if !mail.handled.contains(&message) {
+            mail.waiting.insert(message);
+        }
     }
 
-    /// How many of those that were stored they have not handled.
-    pub(crate) fn waiting(&self) -> usize {
-        let mut waiting = self.stored.lock().unwrap().clone();
-        for heard in self.lives.lock().unwrap().iter() {
-            for of_it in heard.lock().unwrap().iter() {
-                waiting.remove(of_it);
+    /// Those that were stored and that they have not handled.
+    pub(crate) fn waiting(&self) -> BTreeSet<(String, u64)> {
+        let mut mail = self.mail.lock().unwrap();
+        let Mail { waiting, handled, read } = &mut *mail;
+        for (life, heard) in self.lives.lock().unwrap().iter().enumerate() {
+            let heard = heard.lock().unwrap();
+            if life == read.len() {
+                read.push(0);
             }
+            for message in &heard[read[life]..] {
+                waiting.remove(message);
+                handled.insert(message.clone());
+            }
+            read[life] = heard.len();
         }
-        waiting.len()
+        waiting.clone()
     }
 
     /// The numbers that came from one, in each of their lives.
     pub(crate) fn of_sender(&self, from: &str) -> Vec<Vec<u64>> {
         self.lives.lock().unwrap().iter().map(|heard| of_sender(heard, from)).collect()
+    }
+
+    /// How their last client is, for whoever wonders.
+    pub(crate) fn state(&self) -> String {
+        let client = self.client.lock().unwrap();
+        let had = self.lives.lock().unwrap().last().map_or(0, |heard| heard.lock().unwrap().len());
+        let client = client.as_ref().map(|client| (client.state(), client.close_info(), client.stats()));
+        format!("{} has had {had} in this life, {client:?}", self.name)
     }
 
     pub(crate) fn lives(&self) -> usize {
