@@ -73,5 +73,10 @@ pub(crate) fn run(args: Group) -> Result<(), Exit> {
 
 fn there_is_none(group: &GroupId) -> Exit {
     let group = printable(group);
-    Exit::new(Code::NotThere, format!("there is no group {group}; `esf group list` shows those that there are"))
+    Exit::new(
+        Code::NotThere,
+        format!(
+            "there is no group {group}; `esf group create` makes one, and `esf group list` shows those that there are"
+        ),
+    )
 }

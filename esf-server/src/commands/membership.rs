@@ -99,7 +99,7 @@ pub(crate) fn no_member(group: &GroupId) -> Exit {
     let how = if group.is_dynamic() {
         format!("`esf listen --join '{group}'` and `esf chat --group '{group}'` enter it")
     } else {
-        "`esf group add`, at the server, makes members".into()
+        "`esf group add` makes members, with the `--data` of the server".into()
     };
     Exit::new(Code::NotAllowed, format!("you are not in the group {group}; {how}"))
 }

@@ -77,9 +77,10 @@ impl Keeping {
     pub(super) fn told(&self) -> Option<&'static str> {
         match self {
             Self::Directory { .. } => None,
-            Self::Memory(_) => {
-                Some("what is stored for those who are away is kept in memory; `--data DIR` keeps it on the disk")
-            }
+            Self::Memory(_) => Some(
+                "contacts, groups and stored messages are kept in memory, where `esf contact` and `esf group` do not \
+                 reach; `--data DIR` keeps them on the disk",
+            ),
         }
     }
 }

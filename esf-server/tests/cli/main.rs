@@ -16,5 +16,6 @@ mod reconnect;
 mod relations;
 mod serve;
 mod stored;
+mod story;
 mod talk;
 mod tokens;
