@@ -79,6 +79,28 @@ faults! {
     FlapTold,
     /// Nobody hears that a resume window is over.
     EndUntold,
+    /// A message is told stored before the store has said so.
+    StoredTooEarly,
+    /// A client confirms a stored message before its handler has run.
+    ConfirmedUnhandled,
+    /// A confirm lets go whatever was handed out before it as well.
+    ConfirmsAllBefore,
+    /// Messages are handed out before those of the store.
+    TailOvertaken,
+    /// What waits for somebody whose session ends is not stored.
+    HeldDropped,
+    /// A message that comes again is not looked up.
+    LookUpSkipped,
+    /// What a device had of the store and did not confirm does not go to the next one.
+    TailNotPassedOn,
+    /// The receiver of a stored message is not told when it was stored.
+    AcceptedUnstamped,
+    /// A login does not wait for what is being stored for its user.
+    LoginNotWaiting,
+    /// What the server's application refuses goes on.
+    RefusedGoesOn,
+    /// What waited behind a message that was judged goes on in the wrong order.
+    ParkedBackwards,
     // Written by people who had not read the tests.
     /// After a fresh login certain messages go again in the wrong order.
     ResentBackwards,

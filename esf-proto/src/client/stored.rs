@@ -112,6 +112,9 @@ impl Session {
         let sent_at = inner.sender_time().map(UnixMillis);
         let message = Message { source, kind, info_type, body, id: Some(id), sent_at, echo_of: None, stored };
         self.inbox.push(message, frame.len(), false);
+        if broken!(ConfirmedUnhandled) {
+            self.say_confirm(store_id);
+        }
         Fate::Held
     }
 

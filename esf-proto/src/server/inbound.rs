@@ -117,6 +117,7 @@ impl Session {
         frame.kind_byte() == Kind::Certain as u8
             && frame.flags().contains(Flags::STORE)
             && frame.hop().contains(Hop::AGAIN)
+            && !broken!(LookUpSkipped)
             && self.config.keeps_messages
             && matches!(envelope.to, Address::User { .. } | Address::Device { .. })
     }

@@ -137,13 +137,14 @@ impl Session {
             Verdict::Pass => self.go_on(frame, step),
             Verdict::Refuse(failure) => {
                 self.refuse_frame(&frame, failure);
-                Ok(())
+                if broken!(RefusedGoesOn) { self.go_on(frame, step) } else { Ok(()) }
             }
             Verdict::Drop => Ok(()),
         };
         let mut outcome = went_on;
         while let (Ok(()), None) = (outcome, &self.parked) {
-            let Some(frame) = behind.frames.pop_front() else { break };
+            let next = broken!(ParkedBackwards, behind.frames.pop_back(), else behind.frames.pop_front());
+            let Some(frame) = next else { break };
             behind.count(&frame, false);
             self.budget.release(cost(frame.len()));
             if frame.is_windowed() {

@@ -88,7 +88,7 @@ impl Outbox {
         for message in messages {
             let frame = Frame::Stored {
                 envelope: self.envelope(message.id.0),
-                accepted_at_ms: message.accepted_at.0,
+                accepted_at_ms: broken!(AcceptedUnstamped, 0, else message.accepted_at.0),
                 tries: message.tries,
                 frame: &message.frame,
             };
@@ -132,7 +132,7 @@ impl Outbox {
 
     /// Whether messages wait for those of the store.
     pub(super) fn is_closed(&self) -> bool {
-        self.stored.as_ref().is_some_and(|stored| stored.closed)
+        self.stored.as_ref().is_some_and(|stored| stored.closed) && !broken!(TailOvertaken)
     }
 
     /// Whether [`Outbox::next_stored`] may have something.

@@ -208,7 +208,7 @@ impl Sim {
         let frame = |frame: &Frame<'_>| bytes_of(frame, Flags::NONE);
         let own_id = random.below(500);
         let mine = |to| Envelope::new(to, from, own_id);
-        match random.below(19) {
+        match random.below(21) {
             0 => frame(&Frame::Send { envelope: mine(to), info_type: number, body: &body }),
             1 => frame(&Frame::Certain { envelope: mine(to), ttl_ms: 5_000, info_type: number, body: &body }),
             2 => frame(&Frame::Query { envelope: mine(to), ttl_ms: 5_000, info_type: number, body: &body }),
@@ -264,6 +264,20 @@ impl Sim {
             17 => {
                 let group = *random.one_of(&super::people::GROUPS);
                 frame(&Frame::Broadcast { envelope: mine(Address::Group { group }), info_type: number, body: &body })
+            }
+            18 => bytes_of(
+                &Frame::Certain {
+                    envelope: mine(Address::User { user }),
+                    ttl_ms: 5_000,
+                    info_type: number,
+                    body: &body,
+                },
+                Flags::STORE,
+            ),
+            // What somebody else has to confirm.
+            19 => {
+                let id = random.below(60);
+                frame(&Frame::Confirm { envelope: Envelope::new(Address::Server { instance: 0 }, from, id) })
             }
             _ => {
                 let mut garbage = BytesMut::new();

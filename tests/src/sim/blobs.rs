@@ -49,6 +49,6 @@ impl Sim {
         if body != Bytes::clone(&body_of(number, len)) {
             return self.violate("8 blobs", format!("blob #{number} comes with other bytes than were sent"));
         }
-        self.runs(by, number, Kind::Blob, source, body);
+        self.runs(by, number, Kind::Blob, source, body, false);
     }
 }

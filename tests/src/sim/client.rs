@@ -22,7 +22,8 @@ use super::{
     Event, Sim,
     clock::Clock,
     counts::Book,
-    ledger::{Kind, Outcome, Party, body_of, number_in},
+    judge::Fate,
+    ledger::{Kind, Ordered, Outcome, Party, body_of, number_in},
     people::Seen,
     plan::{PLACES, USERS},
     server::answering,
@@ -399,8 +400,13 @@ impl Sim {
         moved
     }
 
-    /// A handler of messages runs.
+    /// A handler of messages runs, unless it is not for any.
     pub(super) fn message_runs(&mut self, by: Party, message: &Message) {
+        if let Party::Engine(engine) = by
+            && !self.letter_comes(engine, message)
+        {
+            return;
+        }
         let number = number_in(&message.body).filter(|number| *number == message.info_type);
         let kind = match (number.and_then(|number| self.ledger.sent(number)), &message.kind, message.id) {
             (Some(sent), MessageKind::Information, None) if sent.kind == Kind::Volatile => Kind::Volatile,
@@ -408,7 +414,8 @@ impl Sim {
             (_, MessageKind::Broadcast { .. }, _) => Kind::Broadcast,
             _ => Kind::Plain,
         };
-        self.runs(by, number.unwrap_or(u32::MAX), kind, &message.source, &message.body);
+        let stored = message.stored.is_some();
+        self.runs(by, number.unwrap_or(u32::MAX), kind, &message.source, &message.body, stored);
         if let MessageKind::Broadcast { group } = &message.kind
             && self.violation.is_none()
         {
@@ -416,8 +423,8 @@ impl Sim {
         }
     }
 
-    /// Some handler runs what was sent.
-    pub(super) fn runs(&mut self, by: Party, number: u32, kind: Kind, source: &Source, body: &[u8]) {
+    /// Some handler runs what was sent, or what the store brought.
+    pub(super) fn runs(&mut self, by: Party, number: u32, kind: Kind, source: &Source, body: &[u8], stored: bool) {
         let from = self.party_of(source);
         if from.is_none() && self.is_stranger(source) {
             return;
@@ -431,7 +438,17 @@ impl Sim {
             let name = self.party_name(by);
             self.say(&name, || format!("runs #{number}, {kind:?}"));
         }
-        if let Some((invariant, text)) = self.ledger.runs(number, kind, from, by, body, fresh) {
+        let fate = self.fate(number);
+        if fate != Fate::Passes {
+            let name = self.party_name(by);
+            return self.violate("12 judged", format!("{name} runs #{number}, which is {fate:?} at the server"));
+        }
+        // What waited for its verdict longer than its session lived goes on behind what the next one sends.
+        let sent_at = self.ledger.sent(number).map(|sent| sent.at);
+        let late = self.plan.server.intercepts && fresh.is_some() && fresh >= sent_at;
+        let holds = !(late && kind == Kind::Plain) && self.keeps_order(number, by, stored);
+        let order = Ordered { fresh, holds };
+        if let Some((invariant, text)) = self.ledger.runs(number, kind, from, by, body, order) {
             self.violate(invariant, text);
         }
         if let Some(sent) = self.ledger.sent_mut(number) {
@@ -483,6 +500,7 @@ impl Sim {
                 self.engines[engine].trouble.begins(now);
             }
             Told::Acked { id } => self.ends(engine, id, Outcome::Acked),
+            Told::Stored { id } => self.ends(engine, id, Outcome::Stored),
             Told::Replied { id, body } => self.is_answered(engine, id, &body),
             Told::Failed { id, failure } => {
                 self.list_failed(engine, id, failure);
@@ -579,7 +597,7 @@ impl Sim {
 
     fn is_asked(&mut self, engine: usize, query: &IncomingQuery) {
         let number = number_in(&query.body).unwrap_or(u32::MAX);
-        self.runs(Party::Engine(engine), number, Kind::Query, &query.source, &query.body);
+        self.runs(Party::Engine(engine), number, Kind::Query, &query.source, &query.body, false);
         if let Some(after) = answering(&self.plan, number) {
             if after.is_zero() {
                 self.reply_now(engine, query.token, number);
@@ -626,7 +644,8 @@ impl Sim {
         }
         if self.at_place[place] == Some(engine) && !self.quiet {
             // Its person comes back after a while.
-            let later = self.chance.millis(500, 5_000);
+            let soon = self.chance.millis(500, 5_000);
+            let later = self.away_for[place].take().unwrap_or(soon);
             self.at_place[place] = None;
             self.plan_in(later, Event::Start(place));
         }

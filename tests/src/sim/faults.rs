@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Event, Sim, people::Manner, plan::Plan, random::Random};
+use super::{
+    Event, Sim,
+    plan::{PLACES, Plan},
+    random::Random,
+    store::Manner,
+};
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +23,7 @@ pub struct Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 20] = [
+pub const FAULTS: [Fault; 21] = [
     Fault { name: "cuts", percent: 100, begin: soon, strike: cut },
     Fault { name: "half-open at the server", percent: 40, begin: soon, strike: server_learns_late },
     Fault { name: "half-open at the client", percent: 30, begin: soon, strike: client_learns_late },
@@ -38,6 +43,7 @@ pub const FAULTS: [Fault; 20] = [
     Fault { name: "several frames a message", percent: 50, begin: coalesce, strike: never },
     Fault { name: "a wall clock that jumps", percent: 20, begin: seldom, strike: jump },
     Fault { name: "a malicious client", percent: 30, begin: malice, strike: attack },
+    Fault { name: "people who stay away", percent: 60, begin: soon, strike: stay_away },
     Fault { name: "a store that is slow or fails", percent: 35, begin: soon, strike: store_misbehaves },
 ];
 
@@ -80,7 +86,8 @@ pub(super) fn heal(sim: &mut Sim) {
     let now = sim.now;
     sim.attacker_leaves();
     sim.server.stopped_until = now;
-    sim.people.manner_until = now;
+    sim.store.manner_until = now;
+    sim.judges.are_free_from(sim.ledger.next());
     sim.server.slow_logins = Duration::ZERO;
     for link in 0..sim.links.len() {
         let wire = &mut sim.links[link];
@@ -99,6 +106,12 @@ pub(super) fn heal(sim: &mut Sim) {
         sim.turn_client(engine);
     }
     sim.turn_applications();
+    for place in 0..sim.plan.places {
+        // Some never come back.
+        if sim.at_place[place].is_none() && sim.chance.percent(70) {
+            sim.start(place);
+        }
+    }
 }
 
 impl Sim {
@@ -285,19 +298,23 @@ fn restart(sim: &mut Sim, random: &mut Random) -> Duration {
 fn die(sim: &mut Sim, random: &mut Random) -> Duration {
     if let Some(engine) = sim.some_engine(random) {
         let place = sim.engines[engine].place;
-        if let Some(link) = sim.engines[engine].link {
-            sim.is_cut(link, "loses its process");
-            sim.lose_some(link, random);
-            sim.links[link].client = None;
-            let late = random.millis(0, 5_000);
-            sim.plan_in(late, Event::ServerLearns(link));
-        }
-        sim.engines[engine].link = None;
-        sim.kill(engine);
+        loses_its_process(sim, random, engine);
         let later = random.millis(10, 3_000);
         sim.plan_in(later, Event::Start(place));
     }
     random.millis(5_000, 30_000)
+}
+
+fn loses_its_process(sim: &mut Sim, random: &mut Random, engine: usize) {
+    if let Some(link) = sim.engines[engine].link {
+        sim.is_cut(link, "loses its process");
+        sim.lose_some(link, random);
+        sim.links[link].client = None;
+        let late = random.millis(0, 5_000);
+        sim.plan_in(late, Event::ServerLearns(link));
+    }
+    sim.engines[engine].link = None;
+    sim.kill(engine);
 }
 
 fn sleep(sim: &mut Sim, random: &mut Random) -> Duration {
@@ -368,12 +385,41 @@ fn attack(sim: &mut Sim, random: &mut Random) -> Duration {
     random.millis(20, 600)
 }
 
+/// Somebody logs off, or is lost with the process, often on all devices, and comes back after a long while.
+fn stay_away(sim: &mut Sim, random: &mut Random) -> Duration {
+    if let Some(engine) = sim.some_engine(random) {
+        let (user, all) = (PLACES[sim.engines[engine].place].user, random.percent(60));
+        let there: Vec<usize> = sim.at_place.iter().flatten().copied().collect();
+        let of_user = |other: &usize| {
+            let of = &sim.engines[*other];
+            !of.is_gone() && (*other == engine || all && PLACES[of.place].user == user)
+        };
+        for engine in there.into_iter().filter(of_user).collect::<Vec<_>>() {
+            goes_for_long(sim, random, engine);
+        }
+        let soon = random.millis(100, 2_000);
+        sim.plan_in(soon, Event::WritesTo(user));
+    }
+    random.millis(2_000, 20_000)
+}
+
+fn goes_for_long(sim: &mut Sim, random: &mut Random, engine: usize) {
+    let (place, away) = (sim.engines[engine].place, random.millis(3_000, 45_000));
+    if random.percent(70) {
+        sim.away_for[place] = Some(away);
+        super::workload::logs_off(sim, engine);
+    } else {
+        loses_its_process(sim, random, engine);
+        sim.plan_in(away, Event::Start(place));
+    }
+}
+
 /// For a while; what it was asked meanwhile it answers late, badly, twice or never.
 fn store_misbehaves(sim: &mut Sim, random: &mut Random) -> Duration {
     let slow = Manner::Slow(random.millis(100, 25_000));
     let manner = *random.one_of(&[slow, slow, Manner::Silent, Manner::Fails, Manner::Twice]);
     let until = sim.now + random.millis(1_000, 30_000);
-    sim.people.misbehaves(manner, until);
+    sim.store.misbehaves(manner, until);
     sim.say("store", || format!("is {manner:?} for a while"));
     random.millis(5_000, 30_000)
 }

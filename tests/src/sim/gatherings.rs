@@ -6,6 +6,7 @@ use esf_proto::ids::DeviceKind;
 
 use super::{
     Engine, Sim,
+    judge::Fate,
     ledger::{Kind, Party, Target},
     people::{GROUPS, OF_STORE},
     plan::{PLACES, USERS},
@@ -84,7 +85,7 @@ pub(super) fn no_broadcast_is_lost(sim: &Sim) -> Result<(), String> {
             Party::Server(_) => sim.server.fresh.iter().all(|fresh| *fresh < sent.at),
         };
         // Without being told its sender hears nothing of a full queue.
-        let busy = !sent.tell && sim.server.was_busy();
+        let busy = !sent.tell && sim.server.was_busy() || sim.fate(number) != Fate::Passes;
         if sent.refused || busy || !sent_well || !sent.heard.is_empty() {
             continue;
         }

@@ -9,7 +9,9 @@ use super::{
     Sim,
     client::Engine,
     gatherings,
+    judge::Fate,
     ledger::{Kind, Outcome, Party, Sent, Target},
+    letters,
     links::Far,
     plan::{PLACES, Place},
     trouble::Trouble,
@@ -24,7 +26,7 @@ pub struct Invariant {
 }
 
 /// All of them.
-pub const INVARIANTS: [Invariant; 8] = [
+pub const INVARIANTS: [Invariant; 10] = [
     Invariant { name: "1 once", holds: everything_has_an_outcome },
     Invariant { name: "1 acked", holds: what_was_acked_was_run },
     Invariant { name: "3 loss", holds: nothing_was_lost_in_silence },
@@ -33,6 +35,8 @@ pub const INVARIANTS: [Invariant; 8] = [
     Invariant { name: "7 presence", holds: gatherings::presence_is_true },
     Invariant { name: "3 broadcasts", holds: gatherings::no_broadcast_is_lost },
     Invariant { name: "10 groups", holds: gatherings::groups_are_true },
+    Invariant { name: "11 stored", holds: letters::nothing_stored_is_lost },
+    Invariant { name: "11 delivered", holds: letters::what_is_stored_is_delivered },
 ];
 
 pub(super) fn at_rest(sim: &mut Sim) {
@@ -65,6 +69,7 @@ fn what_was_acked_was_run(sim: &Sim) -> Result<(), String> {
 fn nothing_was_lost_in_silence(sim: &Sim) -> Result<(), String> {
     for (number, sent) in sim.ledger.all() {
         let plain = sent.kind == Kind::Plain && !sent.refused && sent.told.is_empty() && sent.heard.is_empty();
+        let plain = plain && sim.fate(number) == Fate::Passes;
         if !plain || !sent.runs.is_empty() || !sent.held.is_empty() {
             continue;
         }
@@ -157,7 +162,10 @@ impl Sim {
         let Some(cell) = conn.cell().filter(|cell| !cell.is_over()) else { return };
         let held = cell.held_bytes();
         let engine = self.links[link].engine;
-        let most = self.plan.server.session_budget() + BESIDE;
+        // A page of the store is let in as it is, and so is what waits for a verdict.
+        let window = usize::try_from(self.plan.server.window).unwrap_or(0);
+        let page = window * (usize::from(self.plan.server.store) + usize::from(self.plan.server.intercepts));
+        let most = self.plan.server.session_budget() + page + BESIDE;
         if held > most {
             let text = format!("the session of {} holds {held} bytes of {most}", self.engines[engine].name);
             return self.violate("6 budget", text);
@@ -243,17 +251,57 @@ impl Sim {
         }
     }
 
+    /// Whether something that was never handed out to anybody should have been stored instead of failing so.
+    fn is_to_be_stored(&self, sent: &Sent, failure: Failure) -> bool {
+        let (now, user) = (self.now, |engine: usize| PLACES[self.engines[engine].place].user);
+        // The server has no window and no line to itself.
+        let sender = if let Party::Engine(sender) = sent.from { Some(sender) } else { None };
+        let receiver = match sent.to {
+            Target::User(user) => user,
+            Target::Device(place) => PLACES[place].user,
+            Target::Server | Target::Group(_) => return false,
+        };
+        let narrow = sender.is_some_and(|sender| self.plan.manners.bandwidth > 0 || self.is_backlogged(sender));
+        let in_time = failure != Failure::TimedOut || sent.ttl >= Duration::from_secs(5) && !narrow;
+        let told = matches!(failure, Failure::Offline | Failure::ConnectionLost | Failure::TimedOut);
+        let well = self.trouble_of(sent.from).none(sent.at, now)
+            && sender.is_none_or(|sender| {
+                let kicked = self.kicked_until[user(sender)] >= sent.at;
+                self.engines[sender].online && !kicked && !self.is_contested(sender, sent.at)
+            });
+        let asks = sender.map(user).into_iter().chain([receiver]);
+        let store = asks.into_iter().all(|of| !self.store.failed(of, sent.at, now));
+        self.plan.server.store && told && in_time && !sent.handed && well && store
+    }
+
     /// An outcome that is not the best needs a reason.
     pub(super) fn check_outcome(&mut self, number: u32, outcome: Outcome) {
-        let Outcome::Failed(failure) = outcome else { return };
         let Some(sent) = self.ledger.sent(number) else { return };
-        let now = self.now;
-        if !matches!(
-            failure,
-            Failure::Offline | Failure::Busy | Failure::ConnectionLost | Failure::TimedOut | Failure::TooSlow
-        ) {
+        let failure = match outcome {
+            Outcome::Failed(failure) => failure,
+            Outcome::Stored if !self.store.letters.was_stored(number) => {
+                return self.violate("11 stored", format!("#{number} is told stored before it is durable: {sent:?}"));
+            }
+            _ => return,
+        };
+        let (now, fate) = (self.now, self.fate(number));
+        let said = match failure {
+            Failure::Offline | Failure::Busy | Failure::ConnectionLost | Failure::TimedOut | Failure::TooSlow => true,
+            Failure::QuotaFull => sent.storable,
+            Failure::Internal => sent.storable && self.store.misbehaved || fate == Fate::Undecided,
+            Failure::NotAllowed => fate == Fate::Refused,
+            _ => false,
+        };
+        if !said {
             return self
                 .violate("10 from", format!("#{number} ends with: {failure}, which nobody here says: {sent:?}"));
+        }
+        if fate != Fate::Passes {
+            return;
+        }
+        if sent.storable && self.is_to_be_stored(sent, failure) {
+            let text = format!("#{number} ends with: {failure}, though it could be stored: {sent:?}");
+            return self.violate("11 kept", text);
         }
         if sent.kind == Kind::Blob || self.plan.manners.bandwidth > 0 {
             return;
@@ -283,7 +331,7 @@ impl Sim {
         // Its messages wait until the store has said what it has for the user.
         let held = |engine: &usize| {
             let user = PLACES[self.engines[*engine].place].user;
-            sent.kind != Kind::Query && self.people.held_mail(user, since, now)
+            sent.kind != Kind::Query && self.store.held_mail(user, since, now)
         };
         let excused = match failure {
             Failure::TimedOut => {
@@ -296,7 +344,16 @@ impl Sim {
                 sent.ttl < Duration::from_secs(5) || sent.kind == Kind::Query && slow || backlog || held
             }
             // Room is not the subject here.
-            Failure::Busy => true,
+            Failure::Busy | Failure::QuotaFull => true,
+            Failure::Internal => {
+                let receivers = self.targets(sent).into_iter().map(|engine| self.engines[engine].place);
+                let places = receivers.chain(if let Party::Engine(sender) = sent.from {
+                    Some(self.engines[sender].place)
+                } else {
+                    None
+                });
+                places.into_iter().any(|place| self.store.failed(PLACES[place].user, sent.at, now))
+            }
             // The device whose messages were held may have had no room, when the one that had a copy went.
             Failure::ConnectionLost | Failure::Offline => self.targets(sent).iter().any(held),
             _ => false,

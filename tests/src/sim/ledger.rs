@@ -49,6 +49,8 @@ pub enum Kind {
 pub enum Outcome {
     /// The receiving engine has it.
     Acked,
+    /// The store keeps it for its receiver.
+    Stored,
     /// It was answered.
     Replied,
     /// It came to nothing.
@@ -74,6 +76,10 @@ pub struct Sent {
     pub tell: bool,
     /// Whether the devices of its sender get it too.
     pub echo: bool,
+    /// Whether it is to be stored if nobody is there.
+    pub storable: bool,
+    /// Of one that is to be stored: a copy went out to somebody.
+    pub handed: bool,
     /// How it ended, and when.
     pub outcome: Option<(Outcome, Instant)>,
     /// Who ran it.
@@ -102,6 +108,15 @@ pub struct Ledger {
 
 /// What is wrong, with the invariant that says so.
 pub type Wrong = Option<(&'static str, String)>;
+
+/// What is to be known of the order in which something comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordered {
+    /// The last time that its sender had to begin a new session.
+    pub fresh: Option<Instant>,
+    /// Whether it has to be in order at all.
+    pub holds: bool,
+}
 
 const ONCE: &str = "1 once";
 const ORDER: &str = "2 order";
@@ -160,6 +175,9 @@ impl Ledger {
             (Kind::Query, Outcome::Acked) | (Kind::Certain | Kind::Blob, Outcome::Replied) => {
                 Some((ONCE, format!("#{number}, a {:?}, ends as {outcome:?}", sent.kind)))
             }
+            (_, Outcome::Stored) if !sent.storable => {
+                Some((ONCE, format!("#{number}, a {:?}, ends as {outcome:?}", sent.kind)))
+            }
             (_, Outcome::Replied) if sent.runs.is_empty() => {
                 Some((ONCE, format!("#{number} is answered and was never run")))
             }
@@ -170,8 +188,7 @@ impl Ledger {
         }
     }
 
-    /// A handler gets it. `from` is who sent it, as the handler sees it; `fresh` the last time that the sender had to
-    /// begin a new session.
+    /// A handler gets it. `from` is who sent it, as the handler sees it.
     pub fn runs(
         &mut self,
         number: u32,
@@ -179,7 +196,7 @@ impl Ledger {
         from: Option<Party>,
         by: Party,
         body: &[u8],
-        fresh: Option<Instant>,
+        order: Ordered,
     ) -> Wrong {
         let Some(sent) = self.sent.get_mut(number as usize) else {
             return Some((FROM, format!("{by:?} gets #{number}, which nobody sent")));
@@ -204,7 +221,10 @@ impl Ledger {
         }
         sent.runs.push(by);
         let (of, at) = (sent.from, sent.at);
-        self.check_order(number, kind, of, by, fresh.is_none_or(|fresh| fresh < at))
+        if !order.holds {
+            return None;
+        }
+        self.check_order(number, kind, of, by, order.fresh.is_none_or(|fresh| fresh < at))
     }
 
     /// Each kind keeps its order always; messages keep one order together unless the sender had to begin anew.
@@ -232,7 +252,8 @@ fn denies(kind: Kind, failure: Failure) -> bool {
     match failure {
         // A reply that finds no room becomes `Busy`.
         Failure::Busy => kind != Kind::Query,
-        Failure::Offline | Failure::TooLarge | Failure::NotAllowed | Failure::NoSuchUser | Failure::Unsupported => true,
+        Failure::Offline | Failure::TooLarge | Failure::NotAllowed | Failure::Unsupported => true,
+        Failure::NoSuchUser | Failure::QuotaFull => true,
         _ => false,
     }
 }

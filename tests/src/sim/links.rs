@@ -213,6 +213,7 @@ impl Sim {
                 let Some(session) = session else { continue };
                 let wrong = self.engines[engine].books[session].goes_out(Going::Down, frame);
                 self.judge("3 hop", wrong, |sim| sim.link_name(link));
+                self.letter_goes_out(engine, frame);
             }
         }
         self.plan_arrival(link);

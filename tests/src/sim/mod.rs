@@ -4,7 +4,8 @@
 //! The server is the very [`Node`](esf_driver::node::Node) and [`Conn`](esf_driver::node::Conn)s that a real server
 //! runs, the clients are client sessions, and between a machine and its line stands the driver's own order of draining
 //! ([`Drain`](esf_driver::step::Drain)). Simulated are lines, clocks, processes and applications. What is promised is kept
-//! apart from all that: [`counts`] is a second book of each hop, [`ledger`] one of everything that was sent.
+//! apart from all that: [`counts`] is a second book of each hop, [`ledger`] one of everything that was sent, [`letters`]
+//! one of what the store has to have.
 //!
 //! | to add | touch |
 //! |---|---|
@@ -21,7 +22,9 @@ pub mod drive;
 pub mod faults;
 pub mod gatherings;
 pub mod invariants;
+pub mod judge;
 pub mod ledger;
+pub mod letters;
 pub mod line;
 pub mod links;
 pub mod people;
@@ -29,6 +32,7 @@ pub mod plan;
 pub mod random;
 pub mod report;
 pub mod server;
+pub mod store;
 pub mod trace;
 pub mod trouble;
 pub mod workload;
@@ -47,6 +51,7 @@ use self::{
     attacker::Attacker,
     client::Engine,
     faults::{Active, FAULTS},
+    judge::Judges,
     ledger::Ledger,
     links::Link,
     people::People,
@@ -54,6 +59,7 @@ use self::{
     random::Random,
     report::{Options, Report, Violation},
     server::Server,
+    store::SimStore,
     trace::Trace,
 };
 
@@ -98,10 +104,22 @@ pub enum Event {
     Restart,
     /// The server looks after what it keeps.
     Upkeep,
+    /// The store does what it was asked.
+    Stores(usize),
     /// The store answers.
     Stored(usize),
+    /// The server's application has judged what somebody sends.
+    Judged(usize),
+    /// The handler of a message of the store returns.
+    Handled(usize, esf_proto::store::StoreId),
     /// The server is about to know who a user is.
     Known(usize, esf_proto::store::JobId),
+    /// Somebody who has read a stored message leaves.
+    Leaves(usize),
+    /// Somebody writes what is to be stored to a user who has just gone.
+    WritesTo(usize),
+    /// Whoever has written to a user who was away writes again.
+    WritesAgain(usize),
     /// A client asks for lists that it was not told.
     Look(usize),
 }
@@ -186,6 +204,8 @@ pub struct Sim {
     pub(super) server: Server,
     pub(super) ledger: Ledger,
     pub(super) people: People,
+    pub(super) store: SimStore,
+    pub(super) judges: Judges,
     pub(super) trace: Trace,
     pub(super) faults: Vec<Active>,
     pub(super) attacker: Attacker,
@@ -196,6 +216,8 @@ pub struct Sim {
     pub(super) placed: u64,
     /// Until when each user may be kicked by what somebody asked for.
     pub(super) kicked_until: Vec<Instant>,
+    /// How long whoever is at a place stays away next.
+    pub(super) away_for: Vec<Option<Duration>>,
     pub(super) quiet: bool,
     pub(super) violation: Option<Violation>,
     /// Whether there is a WebSocket between a machine and its line.
@@ -230,18 +252,23 @@ pub fn run(seed: u64, options: &Options) -> Report {
 impl Sim {
     fn new(random: Random, plan: Plan, options: &Options) -> Self {
         let ready = Arc::<Ready>::default();
+        let judges = Judges::new();
+        let server = Server::new(&random, &plan, &ready, &judges);
+        let store = SimStore::new(&random, &server.wall);
         let mut sim = Self {
             now: Instant::from_micros(1_000_000),
             queue: BinaryHeap::new(),
             order: 0,
             chance: random.apart(2),
             faults: Active::of(&random, &plan),
-            server: Server::new(&random, &plan, &ready),
+            server,
             at_place: vec![None; PLACES.len()],
             engines: Vec::new(),
             links: Vec::new(),
             ledger: Ledger::default(),
-            people: People::new(&random, plan.server.store),
+            people: People::new(&random, plan.server.store, &store.memory),
+            store,
+            judges,
             trace: Trace::new(options.trace),
             ready,
             attacker: Attacker::default(),
@@ -250,6 +277,7 @@ impl Sim {
             cuts: 0,
             placed: 0,
             kicked_until: vec![Instant::ZERO; plan::USERS.len()],
+            away_for: vec![None; PLACES.len()],
             quiet: false,
             violation: None,
             over_websocket: options.websocket,
@@ -312,6 +340,7 @@ impl Sim {
     fn is_at_rest(&self) -> bool {
         self.ledger.open().is_empty()
             && self.everybody_looked()
+            && self.has_its_mail()
             && self.engines.iter().all(|engine| engine.requests.is_empty() && (engine.online || engine.is_gone()))
             && self.server.node.as_ref().is_none_or(|node| node.held_bytes() == 0)
     }
@@ -362,11 +391,19 @@ impl Sim {
             Event::Work => workload::work(self),
             Event::Fault(fault) => faults::strike(self, fault),
             Event::Moves(link) => self.moves(link),
+            // Whoever was to come back has come when everything became well.
+            Event::Start(place) if self.quiet || self.at_place[place].is_some() => {}
             Event::Start(place) => self.start(place),
             Event::Restart => self.server_starts(),
             Event::Upkeep => self.upkeep(),
-            Event::Stored(answer) => self.stored(answer),
+            Event::Stores(asked) => self.stores(asked),
+            Event::Stored(asked) => self.stored(asked),
+            Event::Judged(case) => self.is_judged(case),
+            Event::Handled(engine, id) => self.handler_returns(engine, id),
             Event::Known(user, job) => self.knows(user, job),
+            Event::Leaves(engine) => self.leaves(engine),
+            Event::WritesTo(user) => workload::writes_to(self, user),
+            Event::WritesAgain(user) => workload::writes_again(self, user),
             Event::Look(engine) => self.looks(engine),
         }
     }
@@ -377,7 +414,8 @@ impl Sim {
             match self.ready.pop() {
                 None => return,
                 Some(server::NODE) => self.turn_node(),
-                Some(people::STORE) => self.turn_store(),
+                Some(judge::JUDGE) => self.turn_judges(),
+                Some(store::STORE) => self.turn_store(),
                 Some(attacker::ATTACKER) => self.attacker_turn(),
                 Some(link) => self.turn_server(link),
             }

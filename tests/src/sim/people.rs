@@ -1,43 +1,34 @@
-//! Contacts, groups and presence: who is whose contact and in which group by the word of the store, how that store
-//! answers, and what each client was told of the others.
+//! Contacts, groups and presence: who is whose contact and in which group by the word of the store, and what each client
+//! was told of the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::mpsc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use esf_driver::store::{MemoryStore, Store as _, StoreAnswer, StoreFailed, StoreLimits, StoreRequest, StoreResponse};
+use esf_driver::store::MemoryStore;
 use esf_proto::{
     failure::Failure,
     ids::{DeviceKind, GroupId, MessageId, UserId},
     store::JobId,
-    time::{Instant, UnixMillis},
+    time::Instant,
     wire::requests::{Members, MyGroups, OnlineUsers},
 };
 
 use super::{
-    Event, Sim, Waking,
+    Event, Sim,
     ledger::{Kind, Party, Target},
     plan::{PLACES, USERS},
     random::Random,
 };
 
-/// Who is woken when the node has a request for its store.
-pub(super) const STORE: usize = usize::MAX - 2;
 /// Groups by their ids: two of the store, two dynamic ones, and one that is nowhere.
 pub const GROUPS: [&str; 5] = ["team", "all hands", "~chess", "~tea", "nowhere"];
 /// So many of them are the store's.
 pub(super) const OF_STORE: usize = 2;
 /// The first and the last that are dynamic.
 pub(super) const DYNAMIC: std::ops::RangeInclusive<usize> = 2..=3;
-/// What is answered later than this comes too late, by any clock.
-const TOO_LATE: Duration = Duration::from_secs(14);
-/// What the store has not answered by then, the server has given up.
-const GIVEN_UP: Duration = Duration::from_secs(16);
-/// A store that is well has answered by then.
-const SOON: Duration = Duration::from_secs(1);
 /// Until somebody who was not told a list asks for it again.
 const ASKS_AGAIN: Duration = Duration::from_secs(2);
 
@@ -50,24 +41,6 @@ fn name(user: usize) -> UserId {
     UserId::parse(USERS[user], 64).expect("a name")
 }
 
-/// How the store answers at present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// Soon.
-    Well,
-    /// In up to so long.
-    Slow(Duration),
-    /// Not at all.
-    Silent,
-    /// That it cannot.
-    Fails,
-    /// Soon, and then once more.
-    Twice,
-}
-
-/// An answer of the store that is under way.
-type Answer = (u64, JobId, Result<StoreResponse, StoreFailed>);
-
 /// What the store says, and what was asked.
 #[derive(Debug)]
 pub struct People {
@@ -77,17 +50,9 @@ pub struct People {
     pub(super) members: [BTreeSet<usize>; GROUPS.len()],
     /// Who ever asked to be in a dynamic group, or was pulled into it.
     candidates: [BTreeSet<usize>; GROUPS.len()],
-    store: MemoryStore,
-    pub(super) manner: Manner,
-    pub(super) manner_until: Instant,
-    /// It ever was not well.
-    misbehaved: bool,
-    answers: Vec<Option<Answer>>,
     /// The last request about each user, and when one was answered last, in this life of the server.
     asked: BTreeMap<usize, JobId>,
     known: BTreeMap<usize, Vec<Instant>>,
-    /// What it was asked about the stored messages of each user: by which request, from when to when.
-    mail: Vec<(usize, JobId, Instant, Option<Instant>)>,
     /// Broadcasts that somebody missed: group, sender, who, when.
     pub(super) missed: Vec<(GroupId, Option<Party>, UserId, Instant)>,
     /// The last broadcast of each sender that came to each engine, by group.
@@ -121,9 +86,8 @@ pub struct Seen {
 }
 
 impl People {
-    pub(super) fn new(random: &Random, there: bool) -> Self {
+    pub(super) fn new(random: &Random, there: bool, store: &MemoryStore) -> Self {
         let mut random = random.apart(4);
-        let store = MemoryStore::open(StoreLimits::default()).with_clock(|| UnixMillis(1_700_000_000_000));
         let (mut contacts, mut members) = (BTreeSet::new(), <[BTreeSet<usize>; GROUPS.len()]>::default());
         for one in 0..USERS.len() {
             for other in (one + 1..USERS.len()).filter(|_| random.percent(60)) {
@@ -147,40 +111,23 @@ impl People {
             contacts,
             members,
             candidates: Default::default(),
-            store,
-            manner: Manner::Well,
-            manner_until: Instant::ZERO,
-            misbehaved: false,
-            answers: Vec::new(),
             asked: BTreeMap::new(),
             known: BTreeMap::new(),
-            mail: Vec::new(),
             missed: Vec::new(),
             last: BTreeMap::new(),
             calls: Vec::new(),
         }
     }
 
-    /// The store is another than it was until then.
-    pub(super) fn misbehaves(&mut self, manner: Manner, until: Instant) {
-        (self.manner, self.manner_until) = (manner, until);
-        self.misbehaved = true;
-    }
-
     /// The server that asked is gone.
     pub(super) fn server_is_gone(&mut self) {
         self.asked.clear();
         self.known.clear();
-        self.mail.clear();
     }
 
-    /// Whether messages to a user waited in that time since the store did not say what it has for the user (ESF-353). The
-    /// server gives up after 15 s by its clock.
-    pub(super) fn held_mail(&self, user: usize, since: Instant, until: Instant) -> bool {
-        self.mail.iter().any(|(of, _, asked, answered)| {
-            let end = answered.unwrap_or(*asked + GIVEN_UP);
-            *of == user && *asked <= until && end >= since && end.since(*asked) > SOON
-        })
+    /// The server asks who a user is.
+    pub(super) fn asks_about(&mut self, user: usize, job: JobId) {
+        self.asked.insert(user, job);
     }
 
     pub(super) fn are_contacts(&self, one: usize, other: usize) -> bool {
@@ -207,65 +154,15 @@ impl People {
     pub(super) fn note_missed(&mut self, group: GroupId, from: Option<Party>, user: UserId, at: Instant) {
         self.missed.push((group, from, user, at));
     }
-
-    fn carry_out(&self, request: StoreRequest) -> Result<StoreResponse, StoreFailed> {
-        let (says, hears) = mpsc::channel();
-        self.store.submit(request, StoreAnswer::new(move |answer| drop(says.send(answer))));
-        hears.try_recv().unwrap_or_else(|_| Err(StoreFailed::new("no answer")))
-    }
 }
 
-fn number_of(user: &str) -> Option<usize> {
+/// The place of a user in the table of users.
+pub(super) fn number_of(user: &str) -> Option<usize> {
     USERS.iter().position(|name| *name == user)
 }
 
 impl Sim {
-    // The store.
-
-    /// Carries the node's requests to the store.
-    pub(super) fn turn_store(&mut self) {
-        let Some(node) = self.server.node.clone() else { return };
-        node.register_store(&Waking::waker(STORE, &self.ready));
-        let life = self.server.life;
-        while let Some((job, request)) = node.poll_request() {
-            self.trace.mix(job.0);
-            self.say("store", || format!("is asked {request:?}"));
-            if let StoreRequest::Person { user, .. } = &request
-                && let Some(user) = number_of(user)
-            {
-                self.people.asked.insert(user, job);
-            }
-            let about_mail = match &request {
-                StoreRequest::Fetch { user, .. } | StoreRequest::Tried { user, .. } => number_of(user),
-                StoreRequest::Confirm { user, .. } => number_of(user),
-                _ => None,
-            };
-            if let Some(user) = about_mail {
-                self.people.mail.push((user, job, self.now, None));
-            }
-            let manner = if self.now < self.people.manner_until { self.people.manner } else { Manner::Well };
-            let (after, answer) = match manner {
-                Manner::Silent => continue,
-                Manner::Fails => (self.chance.millis(0, 20), Err(StoreFailed::new("it is to fail"))),
-                Manner::Slow(most) => {
-                    let most = u64::try_from(most.as_millis()).unwrap_or(0);
-                    (self.chance.millis(0, most), self.people.carry_out(request.clone()))
-                }
-                Manner::Well | Manner::Twice => (self.chance.millis(0, 20), self.people.carry_out(request.clone())),
-            };
-            if let (StoreRequest::Person { user, .. }, Ok(_)) = (&request, &answer)
-                && let Some(user) = number_of(user)
-                && after < TOO_LATE
-            {
-                self.plan_in(after, Event::Known(user, job));
-            }
-            for time in 0..if manner == Manner::Twice { 2 } else { 1 } {
-                self.people.answers.push(Some((life, job, answer.clone())));
-                let number = self.people.answers.len() - 1;
-                self.plan_in(after + Duration::from_millis(time * 70), Event::Stored(number));
-            }
-        }
-    }
+    // What the server knows.
 
     /// The server is about to know who a user is, if this is what it waits for.
     pub(super) fn knows(&mut self, user: usize, job: JobId) {
@@ -273,20 +170,6 @@ impl Sim {
             let now = self.now;
             self.people.known.entry(user).or_default().push(now);
         }
-    }
-
-    /// The store answers.
-    pub(super) fn stored(&mut self, number: usize) {
-        let Some((life, job, answer)) = self.people.answers[number].take() else { return };
-        let Some(node) = self.server.node.clone().filter(|_| life == self.server.life) else { return };
-        self.say("store", || format!("answers {}: {answer:?}", job.0));
-        let now = self.now;
-        if let Some((.., answered)) = self.people.mail.iter_mut().find(|(_, of, ..)| *of == job) {
-            answered.get_or_insert(now);
-        }
-        node.handle_response(self.server.clock.shows(self.now), job, answer);
-        self.calls += 1;
-        self.turn_node();
     }
 
     /// Whether the server knows who an engine's user is since the engine's session began, and whether it did by then.
@@ -375,7 +258,7 @@ impl Sim {
     pub(super) fn list_failed(&mut self, engine: usize, id: MessageId, failure: Failure) {
         let Some(listing) = self.engines[engine].seen.asked.remove(&id) else { return };
         let of_store = matches!(failure, Failure::Internal | Failure::NotAllowed);
-        if of_store && !self.people.misbehaved {
+        if of_store && !self.store.misbehaved {
             let name = &self.engines[engine].name;
             return self.violate("7 presence", format!("{name} asks for {listing:?} and hears: {failure}"));
         }

@@ -99,6 +99,7 @@ impl Plan {
             ..Config::default()
         };
         let server = Config { store: random.percent(75), quit_on_offline: random.percent(70), ..server };
+        let server = Config { intercepts: random.percent(25), ..server };
         Self {
             length,
             places: random.between(5, PLACES.len() as u64) as usize,

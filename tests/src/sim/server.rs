@@ -23,11 +23,12 @@ use esf_proto::{
 use super::{
     Event, Ready, Sim, Waking,
     clock::Clock,
+    judge::Judges,
     ledger::{Kind, Outcome, Party, body_of, number_in},
     links::Far,
-    people::STORE,
     plan::Plan,
     random::Random,
+    store::STORE,
     trouble::Trouble,
 };
 use crate::{accounts::Accounts, blobs::ServerBlobs};
@@ -48,7 +49,7 @@ pub struct Server {
     /// What it keeps on disk: keys of tickets and accounts, and the bound of login numbers.
     accounts: Arc<Accounts>,
     numbers_below: u64,
-    wall: Arc<AtomicU64>,
+    pub(super) wall: Arc<AtomicU64>,
     /// By how much the wall clock is wrong, in ms.
     pub(super) wall_is_off: i64,
     pub(super) apps: Vec<App>,
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    pub(super) fn new(random: &Random, plan: &Plan, ready: &Arc<Ready>) -> Self {
+    pub(super) fn new(random: &Random, plan: &Plan, ready: &Arc<Ready>, judges: &Judges) -> Self {
         let mut random = random.apart(3);
         let accounts = Arc::<Accounts>::default();
         accounts.gives_tickets.store(plan.tickets, Relaxed);
@@ -103,11 +104,11 @@ impl Server {
             refused_logins: 0,
             ready: ready.clone(),
         };
-        server.start(&plan.server);
+        server.start(&plan.server, judges);
         server
     }
 
-    fn start(&mut self, config: &Config) {
+    fn start(&mut self, config: &Config, judges: &Judges) {
         self.life += 1;
         let life = self.life;
         let mut secret = u128::from(life) << 64;
@@ -132,6 +133,7 @@ impl Server {
         node.register_events(&Waking::waker(NODE, &self.ready));
         node.register_outcomes(&Waking::waker(NODE, &self.ready));
         node.register_store(&Waking::waker(STORE, &self.ready));
+        judges.sit(&node, &self.ready);
         self.node = Some(node);
     }
 
@@ -326,7 +328,7 @@ impl Sim {
         }
         while let Some(query) = cell.poll_query() {
             let number = number_in(&query.body).unwrap_or(u32::MAX);
-            self.runs(me, number, Kind::Query, &query.source, &query.body);
+            self.runs(me, number, Kind::Query, &query.source, &query.body, false);
             match answering(&self.plan, number) {
                 Some(after) if after.is_zero() => self.answer_query(app, query.token, number),
                 Some(after) => self.plan_in(after, Event::DeskReply(app, query.token, number)),
@@ -380,6 +382,10 @@ impl Sim {
             node.handle_timeout(local);
             self.calls += 1;
         }
+        if self.plan.server.intercepts {
+            // What nobody has judged in time lets go of what came behind it.
+            self.turn_applications();
+        }
         while let Some(event) = node.poll_event() {
             match event {
                 ServerEvent::TransmitFailed { info_type, failure, .. } => {
@@ -396,7 +402,8 @@ impl Sim {
         }
         while let Some(event) = node.poll_outcome(local) {
             let (id, outcome) = match event {
-                DeskEvent::Acked { id } | DeskEvent::Stored { id } => (id, Outcome::Acked),
+                DeskEvent::Acked { id } => (id, Outcome::Acked),
+                DeskEvent::Stored { id } => (id, Outcome::Stored),
                 DeskEvent::Replied { id, body } => {
                     let number = self.server.asked.get(&id).copied();
                     if number_in(&body) != number {
@@ -477,6 +484,7 @@ impl Sim {
         }
         self.attacker.conn_is_gone();
         self.people.server_is_gone();
+        self.store.server_is_gone(now);
         self.ledger.abandon(party);
         self.server.asked.clear();
         self.server.node = None;
@@ -488,7 +496,7 @@ impl Sim {
     pub(super) fn server_starts(&mut self) {
         self.wall_passes();
         let config = self.plan.server.clone();
-        self.server.start(&config);
+        self.server.start(&config, &self.judges);
         self.say("server", || "starts again".into());
         self.turn_node();
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esf_proto::{
-    client::{MessageOptions, OutgoingBlob, Policy, SendError, SendOptions},
+    client::{CertainOptions, MessageOptions, OutgoingBlob, Policy, SendError, SendOptions},
     failure::Failure,
     ids::{MessageId, To, UserId},
 };
@@ -16,6 +16,9 @@ use super::{
     random::Random,
 };
 
+/// The longest that something may take to its receiver.
+const MINUTES: Duration = Duration::from_secs(200);
+
 /// One kind of work.
 #[derive(Debug, Clone, Copy)]
 pub struct Work {
@@ -27,7 +30,7 @@ pub struct Work {
 }
 
 /// All of them.
-pub const WORKS: [Work; 15] = [
+pub const WORKS: [Work; 16] = [
     Work { name: "plain sends", weight: 20, act: plain },
     Work { name: "certain sends", weight: 30, act: certain },
     Work { name: "queries", weight: 12, act: query },
@@ -43,6 +46,7 @@ pub const WORKS: [Work; 15] = [
     Work { name: "broadcasts", weight: 8, act: broadcast },
     Work { name: "dynamic groups", weight: 6, act: change_group },
     Work { name: "broadcasts of the server", weight: 2, act: server_broadcasts },
+    Work { name: "sends for those who are away", weight: 24, act: stored },
 ];
 
 /// Does one work and plans the next.
@@ -171,6 +175,8 @@ fn new_sent(sim: &Sim, kind: Kind, engine: usize, to: Target, ttl: Duration, len
         len,
         tell: false,
         echo: false,
+        storable: false,
+        handed: false,
         outcome: None,
         runs: Vec::new(),
         ran_at: None,
@@ -199,6 +205,65 @@ fn entered(sim: &mut Sim, engine: usize, mut sent: Sent, taken: Result<Option<Me
     let (kind, to, len) = (sent.kind, sent.to, sent.len);
     sim.ledger.enter(sent);
     sim.tell(engine, || format!("sends #{number}, {kind:?} to {to:?}, {len} B"));
+}
+
+/// A certain send to somebody who may be away, with as long a time to live as one likes.
+fn stored(sim: &mut Sim, random: &mut Random) {
+    let Some(engine) = someone(sim, random) else { return };
+    let to = loop {
+        match some_target(sim, random) {
+            // Nothing is stored for the server.
+            Target::Server => {}
+            to => break to,
+        }
+    };
+    let many = random.percent(10);
+    for _ in 0..if many { random.between(2, 30) } else { 1 } {
+        let ttl = *random.one_of(&[random.clone().millis(500, 10_000), Duration::from_secs(30), MINUTES]);
+        sends_to_store(sim, random, engine, to, ttl);
+    }
+    sim.turn_client(engine);
+}
+
+/// Somebody writes what is to be stored to a user who has just gone.
+pub(super) fn writes_to(sim: &mut Sim, user: usize) {
+    let mut random = Random::new(sim.chance.number());
+    let Some(engine) = someone(sim, &mut random).filter(|_| !sim.quiet) else { return };
+    for _ in 0..random.between(1, 4) {
+        sends_to_store(sim, &mut random, engine, Target::User(user), MINUTES);
+    }
+    sim.turn_client(engine);
+}
+
+fn sends_to_store(sim: &mut Sim, random: &mut Random, engine: usize, to: Target, ttl: Duration) {
+    let number = sim.ledger.next();
+    let body = body_of(number, random.between(4, sim.plan.body) as usize);
+    let len = body.len();
+    let local = sim.engines[engine].clock.shows(sim.now);
+    let options = CertainOptions { ttl: Some(ttl), store_if_offline: true };
+    let taken = sim.engines[engine].session.send_certainly_with(local, &address(to), number, body, options);
+    let sent = Sent { storable: true, ..new_sent(sim, Kind::Certain, engine, to, ttl, len) };
+    entered(sim, engine, sent, taken.map(Some));
+}
+
+/// Somebody who has written to a user who was away writes again.
+pub(super) fn writes_again(sim: &mut Sim, user: usize) {
+    let mut random = Random::new(sim.chance.number());
+    let is_to = |to: Target| match to {
+        Target::User(of) => of == user,
+        Target::Device(place) => PLACES[place].user == user,
+        Target::Server | Target::Group(_) => false,
+    };
+    let of = |sent: &Sent| if let Party::Engine(engine) = sent.from { Some((engine, sent.to)) } else { None };
+    let written = sim.ledger.all().filter(|(_, sent)| sent.storable && is_to(sent.to)).filter_map(|(_, sent)| of(sent));
+    let written: Vec<_> = written.filter(|(engine, _)| !sim.engines[*engine].is_gone()).collect();
+    let Some((engine, to)) = written.last().copied().filter(|_| !sim.quiet) else { return };
+    for _ in 0..random.between(1, 3) {
+        let kind = *random.one_of(&[Kind::Certain, Kind::Certain, Kind::Plain]);
+        let len = random.between(4, sim.plan.body) as usize;
+        client_sends(sim, &mut random, engine, to, kind, false, len);
+    }
+    sim.turn_client(engine);
 }
 
 fn engine_message(sim: &mut Sim, random: &mut Random) {
@@ -261,9 +326,11 @@ fn server_sends(sim: &mut Sim, random: &mut Random) {
     let ttl = random.millis(1_000, 30_000);
     let local = sim.server.clock.shows(sim.now);
     let kind = *random.one_of(&[Kind::Plain, Kind::Certain, Kind::Query]);
-    let life = sim.server.life;
-    let mut sent = Sent { from: Party::Server(life), ..new_sent(sim, kind, 0, to, ttl, body.len()) };
+    let storable = kind == Kind::Certain && random.percent(50);
+    let from = Party::Server(sim.server.life);
+    let mut sent = Sent { from, storable, ..new_sent(sim, kind, 0, to, ttl, body.len()) };
     let taken = match kind {
+        Kind::Certain if storable => node.send_storable(local, &address(to), number, &body, ttl).map(Some),
         Kind::Certain => node.send_certainly(local, &address(to), number, &body, ttl).map(Some),
         Kind::Query => node.query(local, &address(to), number, &body, ttl).map(Some),
         _ => node.send(local, &address(to), number, &body).map(|()| None),
@@ -306,7 +373,12 @@ fn kick(sim: &mut Sim, random: &mut Random) {
 }
 
 fn log_off(sim: &mut Sim, random: &mut Random) {
-    let Some(engine) = someone(sim, random) else { return };
+    if let Some(engine) = someone(sim, random) {
+        logs_off(sim, engine);
+    }
+}
+
+pub(super) fn logs_off(sim: &mut Sim, engine: usize) {
     let local = sim.engines[engine].clock.shows(sim.now);
     let of = &mut sim.engines[engine];
     of.logs_off = true;

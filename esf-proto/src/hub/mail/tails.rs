@@ -113,7 +113,7 @@ impl<H: Clone> Mail<H> {
                 StoreRequest::Tried { user: user.clone(), messages: tail.unconfirmed.iter().copied().collect() };
             self.ask_about(now, user, Purpose::Tried { user: user.clone() }, request);
         }
-        if at == 0 {
+        if at == 0 && !broken!(TailNotPassedOn) {
             // What the owner had and did not confirm is for the next one.
             let next = self.users.get_mut(user).and_then(|postbox| postbox.tails.first_mut());
             if let Some(next) = next {
@@ -152,6 +152,9 @@ impl<H: Clone> Mail<H> {
     /// A client has handled a message. Twice, or one that is not there or not its own, is no harm: the store knows.
     pub(in crate::hub) fn confirm(&mut self, now: Instant, user: &UserId, session: SessionId, id: StoreId) {
         let Some(tail) = self.tail(user, session) else { return };
+        if broken!(ConfirmsAllBefore) {
+            tail.confirms.extend(tail.unconfirmed.range(..id));
+        }
         tail.unconfirmed.remove(&id);
         if tail.confirms.len() >= CONFIRMS {
             self.counters.confirms_dropped.add(1);
@@ -221,7 +224,8 @@ impl<H: Clone> Mail<H> {
             let State::Wanted(barrier) = tail.state else { continue };
             let room = UNCONFIRMED.saturating_sub(tail.unconfirmed.len()).min(PAGE);
             // With no room left it is looked at again when the client confirms.
-            if first_open.is_none_or(|open| open > barrier) && room > 0 {
+            let over = first_open.is_none_or(|open| open > barrier) || broken!(LoginNotWaiting);
+            if over && room > 0 {
                 tail.state = State::Fetching { again: false };
                 fetches.push((tail.session, tail.device, tail.after, room));
             }

@@ -116,7 +116,7 @@ impl Session {
         }
         self.set_state(SessionState::Ended);
         self.until = None;
-        let stores = outbox.stores();
+        let stores = outbox.stores() && !broken!(HeldDropped);
         for (frame, cost) in self.hop.take_uncounted() {
             if stores && is_storable(&frame) {
                 outbox.withdraw(frame, cost, true);
