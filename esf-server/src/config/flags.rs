@@ -53,6 +53,7 @@ fn help(key: &Key) -> String {
     let default = match &key.default {
         serde_json::Value::String(text) => format!("default: {text}; "),
         serde_json::Value::Number(number) => format!("default: {number}; "),
+        serde_json::Value::Bool(true) => "default: true; ".to_owned(),
         _ if key.is_list() => "may be repeated; ".to_owned(),
         _ => String::new(),
     };

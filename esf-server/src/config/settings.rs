@@ -149,6 +149,7 @@ pub(crate) struct Protocol {
     pub(crate) silence: Time,
     pub(crate) max_ttl: Time,
     pub(crate) relogin: Relogin,
+    pub(crate) quit_on_offline: bool,
 }
 
 /// What a second login of the same user and device kind does.
@@ -174,6 +175,7 @@ impl Default for Protocol {
             silence: Time(config.liveness),
             max_ttl: Time(config.max_ttl),
             relogin: Relogin::default(),
+            quit_on_offline: config.quit_on_offline,
         }
     }
 }
@@ -195,6 +197,7 @@ impl Protocol {
             Relogin::ReplaceOld => esf_tokio::Relogin::ReplaceOld,
             Relogin::IgnoreNew => esf_tokio::Relogin::IgnoreNew,
         };
+        config.quit_on_offline = self.quit_on_offline;
     }
 }
 

@@ -80,6 +80,29 @@ fn a_dynamic_group_is_made_joined_and_left() {
     server.run("bob", "broadcast --group ~dance and-now").refused(7);
 }
 
+#[test]
+fn who_is_gone_without_a_word_leaves_dynamic_groups_unless_a_setting_keeps_them() {
+    for quits in [true, false] {
+        let flags = format!("--protocol-resume-window 1s --protocol-quit-on-offline={quits}");
+        let server = Server::start(&flags);
+        let mut alice = chat(&server, "alice", "~dance");
+        let bob = chat(&server, "bob", "~dance");
+        assert_eq!(alice.note(), "esf: bob joined ~dance");
+        bob.kill();
+        let began = Instant::now();
+        while server.run("alice", "ping --to bob").code == Some(0) {
+            assert!(began.elapsed() < Duration::from_secs(30), "his window ends");
+        }
+        if quits {
+            assert_eq!(alice.note(), "esf: bob left ~dance");
+            server.run("bob", "broadcast --group ~dance hello").refused(7);
+        } else {
+            server.run("bob", "broadcast --group ~dance hello").fine();
+            assert_eq!(alice.line(), "bob: hello");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_dynamic_group_is_entered_again_when_the_server_was_started_anew() {

@@ -24,6 +24,7 @@ fn every_setting_of_the_protocol_reaches_it() {
         silence: Time(Duration::from_secs(12)),
         max_ttl: Time(Duration::from_secs(13)),
         relogin: Relogin::IgnoreNew,
+        quit_on_offline: false,
     };
     let mut config = ServerConfig::default();
     protocol.apply(&mut config);
@@ -31,7 +32,7 @@ fn every_setting_of_the_protocol_reaches_it() {
     assert_eq!((config.budget, config.global_budget), (8000, 9000));
     let times = [config.login_timeout, config.resume_window, config.liveness, config.max_ttl];
     assert_eq!(times.map(|time| time.as_secs()), [10, 11, 12, 13]);
-    assert_eq!(config.relogin, esf_tokio::Relogin::IgnoreNew);
+    assert_eq!((config.relogin, config.quit_on_offline), (esf_tokio::Relogin::IgnoreNew, false));
 }
 
 #[test]
