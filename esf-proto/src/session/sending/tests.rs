@@ -47,7 +47,12 @@ fn nothing_is_asked_for_or_sent_before_the_first_credit() {
 
 #[test]
 fn a_window_is_sent_in_fragments_of_the_size_that_was_named_and_then_nothing() {
-    for (named, size) in [(1_000, 1_000), (usize::MAX, FRAGMENT), (0, 1)] {
+    let mut sizes = alloc::vec![(1_000, 1_000), (usize::MAX, FRAGMENT)];
+    if !cfg!(miri) {
+        // A fragment a byte counts too far for an interpreter.
+        sizes.push((0, 1));
+    }
+    for (named, size) in sizes {
         let mut sending = sending(None, |blob| blob.fragment = named);
         sending.on_credit(STREAM, 0);
         give(&mut sending, &body(1 << 20));
