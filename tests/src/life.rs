@@ -5,10 +5,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use esf_driver::store::StoreLimits;
 use esf_proto::{
     client::{Config as ClientConfig, Event},
     failure::Failure,
     ids::{DeviceKind, MessageId},
+    server::Config as ServerConfig,
 };
 
 use crate::world::{Outcome, Who, World, client_config, user};
@@ -26,6 +28,8 @@ pub enum Step {
     Send(usize, usize),
     /// A certain one, with so many seconds to live.
     Certain(usize, usize, u64),
+    /// A certain one that is stored if nobody is there.
+    Stored(usize, usize, u64),
     /// A query, with so many seconds to live.
     Query(usize, usize, u64),
     /// Both ends learn that the link is gone.
@@ -57,6 +61,7 @@ pub enum Step {
 enum Kind {
     Plain,
     Certain,
+    Stored,
     Query,
 }
 
@@ -82,7 +87,11 @@ pub struct Life {
 
 impl Life {
     fn start(window: u64) -> Self {
-        let mut world = World::with_resume_window(Duration::from_secs(window));
+        let settings = ServerConfig { resume_window: Duration::from_secs(window), ..ServerConfig::default() };
+        let mut limits = StoreLimits::default();
+        // Nothing becomes a dead letter.
+        limits.max_tries = u8::MAX;
+        let mut world = World::with_store_and(limits, settings);
         let alive: Vec<Who> = PEOPLE.iter().map(|person| world.join_with(config(person))).collect();
         let engines = alive.iter().zip(PEOPLE).map(|(who, (name, _))| (*who, name)).collect();
         Self { world, alive, engines, sent: Vec::new(), died: Vec::new(), restarts: 0 }
@@ -93,6 +102,7 @@ impl Life {
         match *step {
             Step::Send(who, to) => self.sends(Kind::Plain, who, to, 0),
             Step::Certain(who, to, ttl) => self.sends(Kind::Certain, who, to, ttl),
+            Step::Stored(who, to, ttl) => self.sends(Kind::Stored, who, to, ttl),
             Step::Query(who, to, ttl) => self.sends(Kind::Query, who, to, ttl),
             Step::Cut(who) => world.cut(self.alive[who]),
             Step::GiveUp(who) => world.give_up(self.alive[who]),
@@ -131,6 +141,7 @@ impl Life {
                 None
             }
             Kind::Certain => Some(world.send_certainly_to(from, &user(to), &text, ttl)),
+            Kind::Stored => Some(world.send_stored(from, &user(to), &text, ttl)),
             Kind::Query => Some(world.query_to(from, &user(to), &text, ttl)),
         };
         self.sent.push(Sent { kind, from, to, id });
@@ -160,6 +171,7 @@ impl Life {
             self.world.until_online(*who);
         }
         self.world.advance(Duration::from_secs(320));
+        assert_eq!(self.world.store().waiting(), 0, "what was stored waits, and everybody is there");
     }
 
     /// How often a message with this number came to each engine of its target, or to the server.
@@ -174,7 +186,7 @@ impl Life {
         let engines = self.engines.iter().filter(|(_, name)| *name == to).map(|(who, _)| *who);
         let count = |who: Who| match kind {
             Kind::Query => world.engine(who).events.iter().filter(queried).count(),
-            Kind::Plain | Kind::Certain => world.engine(who).messages.iter().filter(|m| m.body == text).count(),
+            _ => world.engine(who).messages.iter().filter(|m| m.body == text).count(),
         };
         engines.map(count).collect()
     }
@@ -199,8 +211,10 @@ impl Life {
                 Outcome::Acked => {
                     assert!(died || runs.iter().any(|runs| *runs > 0), "acked and not run: {case}");
                 }
-                // Where it runs shows at the receiver's next login.
-                Outcome::Stored => {}
+                // Its receivers have been there since.
+                Outcome::Stored => {
+                    assert!(kind == Kind::Stored && runs.iter().any(|runs| *runs > 0), "stored and not run: {case}");
+                }
                 Outcome::Replied(_) => {
                     assert!(to.is_empty() || runs.iter().any(|runs| *runs > 0), "answered by nobody: {case}");
                 }
@@ -231,6 +245,10 @@ impl Life {
             let mut last: BTreeMap<(Who, Option<Kind>), usize> = BTreeMap::new();
             for number in inbox {
                 let Sent { from, kind, .. } = self.sent[number];
+                if kind == Kind::Stored {
+                    // In the order of the store, which took each when its time was over.
+                    continue;
+                }
                 let class = fresh.then_some(kind);
                 if let Some(before) = last.insert((from, class), number) {
                     assert!(before < number, "{number} of {from:?} came after {before}");

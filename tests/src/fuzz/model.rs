@@ -25,7 +25,8 @@ fn step(input: &mut Input<'_>) -> Step {
     let who = input.below(PEOPLE.len());
     match kind {
         0..=2 => Step::Send(who, input.below(TARGETS.len())),
-        3..=7 => Step::Certain(who, input.below(TARGETS.len()), ttl(input)),
+        3..=5 => Step::Certain(who, input.below(TARGETS.len()), ttl(input)),
+        6 | 7 => Step::Stored(who, input.below(TARGETS.len()), ttl(input)),
         8 | 9 => Step::Query(who, input.below(TARGETS.len()), ttl(input)),
         10 => Step::Cut(who),
         11 => Step::GiveUp(who),

@@ -13,6 +13,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (who(), target()).prop_map(|(who, to)| Step::Send(who, to)),
         12 => (who(), target(), ttl()).prop_map(|(who, to, ttl)| Step::Certain(who, to, ttl)),
+        6 => (who(), target(), ttl()).prop_map(|(who, to, ttl)| Step::Stored(who, to, ttl)),
         4 => (who(), target(), ttl()).prop_map(|(who, to, ttl)| Step::Query(who, to, ttl)),
         3 => who().prop_map(Step::Cut),
         3 => who().prop_map(Step::GiveUp),
@@ -50,7 +51,8 @@ fn without_a_fault_everything_is_acknowledged_and_answered() {
     let steps: Vec<Step> = (0..60)
         .map(|number| match number % 4 {
             0 => Step::Send(number % 3, number % 2),
-            1 | 2 => Step::Certain(number % 3, number % 3, 30),
+            1 => Step::Certain(number % 3, number % 3, 30),
+            2 => Step::Stored(number % 3, number % 2, 30),
             _ => Step::Query(number % 3, number % 3, 30),
         })
         .collect();
