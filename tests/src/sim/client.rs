@@ -447,7 +447,7 @@ impl Sim {
         let sent_at = self.ledger.sent(number).map(|sent| sent.at);
         let late = self.plan.server.intercepts && fresh.is_some() && fresh >= sent_at;
         let holds = !(late && kind == Kind::Plain) && self.keeps_order(number, by, stored);
-        let order = Ordered { fresh, holds };
+        let order = Ordered { fresh, holds, stored };
         if let Some((invariant, text)) = self.ledger.runs(number, kind, from, by, body, order) {
             self.violate(invariant, text);
         }

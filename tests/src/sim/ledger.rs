@@ -102,6 +102,8 @@ pub struct Ledger {
     sent: Vec<Sent>,
     /// The last number of each kind that came from one party to another.
     last: BTreeMap<(Party, Party), [Option<u32>; 5]>,
+    /// The last certain one that the store brought.
+    last_stored: BTreeMap<(Party, Party), u32>,
     /// Those of the numbers that wait for an outcome.
     open: std::collections::BTreeSet<u32>,
 }
@@ -116,6 +118,8 @@ pub struct Ordered {
     pub fresh: Option<Instant>,
     /// Whether it has to be in order at all.
     pub holds: bool,
+    /// Whether the store brought it.
+    pub stored: bool,
 }
 
 const ONCE: &str = "1 once";
@@ -224,11 +228,21 @@ impl Ledger {
         if !order.holds {
             return None;
         }
-        self.check_order(number, kind, of, by, order.fresh.is_none_or(|fresh| fresh < at))
+        let together = order.fresh.is_none_or(|fresh| fresh < at);
+        if order.stored {
+            self.last_stored.entry((of, by)).and_modify(|last| *last = number.max(*last)).or_insert(number);
+        } else if let (Kind::Plain | Kind::Certain, true) = (kind, together) {
+            // What had to be sent again may come behind what was stored meanwhile.
+            let before = self.last_stored.get(&(of, by)).filter(|before| **before > number);
+            if let Some(before) = before {
+                return Some((ORDER, format!("#{number} of {of:?} comes to {by:?} after #{before} of the store")));
+            }
+        }
+        self.check_order(number, kind, of, by, together, order.stored)
     }
 
     /// Each kind keeps its order always; messages keep one order together unless the sender had to begin anew.
-    fn check_order(&mut self, number: u32, kind: Kind, from: Party, by: Party, together: bool) -> Wrong {
+    fn check_order(&mut self, number: u32, kind: Kind, from: Party, by: Party, together: bool, stored: bool) -> Wrong {
         // Broadcasts keep their order by group.
         if matches!(kind, Kind::Blob | Kind::Broadcast) {
             return None;
@@ -240,8 +254,11 @@ impl Ledger {
             Kind::Certain if together => of(Kind::Plain),
             _ => None,
         };
-        let before = of(kind).into_iter().chain(other).max();
-        last[kind as usize] = Some(number.max(of(kind).unwrap_or(0)));
+        let of_store = self.last_stored.get(&(from, by)).copied().filter(|_| stored);
+        let before = of(kind).into_iter().chain(other).chain(of_store).max();
+        if !stored {
+            last[kind as usize] = Some(number.max(of(kind).unwrap_or(0)));
+        }
         let before = before.filter(|before| *before > number)?;
         Some((ORDER, format!("#{number} of {from:?} comes to {by:?} after #{before}, which was sent later")))
     }

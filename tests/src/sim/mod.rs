@@ -113,7 +113,7 @@ pub enum Event {
     /// The handler of a message of the store returns.
     Handled(usize, esf_proto::store::StoreId),
     /// The server is about to know who a user is.
-    Known(usize, esf_proto::store::JobId),
+    Known(usize, usize),
     /// Somebody who has read a stored message leaves.
     Leaves(usize),
     /// Somebody writes what is to be stored to a user who has just gone.
@@ -400,7 +400,7 @@ impl Sim {
             Event::Stored(asked) => self.stored(asked),
             Event::Judged(case) => self.is_judged(case),
             Event::Handled(engine, id) => self.handler_returns(engine, id),
-            Event::Known(user, job) => self.knows(user, job),
+            Event::Known(user, asked) => self.knows(user, asked),
             Event::Leaves(engine) => self.leaves(engine),
             Event::WritesTo(user) => workload::writes_to(self, user),
             Event::WritesAgain(user) => workload::writes_again(self, user),

@@ -11,7 +11,6 @@ use esf_driver::store::MemoryStore;
 use esf_proto::{
     failure::Failure,
     ids::{DeviceKind, GroupId, MessageId, UserId},
-    store::JobId,
     time::Instant,
     wire::requests::{Members, MyGroups, OnlineUsers},
 };
@@ -51,7 +50,7 @@ pub struct People {
     /// Who ever asked to be in a dynamic group, or was pulled into it.
     candidates: [BTreeSet<usize>; GROUPS.len()],
     /// The last request about each user, and when one was answered last, in this life of the server.
-    asked: BTreeMap<usize, JobId>,
+    asked: BTreeMap<usize, usize>,
     known: BTreeMap<usize, Vec<Instant>>,
     /// Broadcasts that somebody missed: group, sender, who, when.
     pub(super) missed: Vec<(GroupId, Option<Party>, UserId, Instant)>,
@@ -126,8 +125,8 @@ impl People {
     }
 
     /// The server asks who a user is.
-    pub(super) fn asks_about(&mut self, user: usize, job: JobId) {
-        self.asked.insert(user, job);
+    pub(super) fn asks_about(&mut self, user: usize, number: usize) {
+        self.asked.insert(user, number);
     }
 
     pub(super) fn are_contacts(&self, one: usize, other: usize) -> bool {
@@ -165,8 +164,8 @@ impl Sim {
     // What the server knows.
 
     /// The server is about to know who a user is, if this is what it waits for.
-    pub(super) fn knows(&mut self, user: usize, job: JobId) {
-        if self.people.asked.get(&user) == Some(&job) {
+    pub(super) fn knows(&mut self, user: usize, number: usize) {
+        if self.people.asked.get(&user) == Some(&number) {
             let now = self.now;
             self.people.known.entry(user).or_default().push(now);
         }

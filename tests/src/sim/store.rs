@@ -236,9 +236,10 @@ impl Sim {
         let fails = (manner == Manner::Fails).then(|| Err(StoreFailed::new("it is to fail")));
         let who = if let StoreRequest::Person { user, .. } = &request { number_of(user) } else { None };
         if let Some(user) = who {
-            self.people.asks_about(user, job);
+            let number = self.store.asked.len();
+            self.people.asks_about(user, number);
             if well {
-                self.plan_in(answered, Event::Known(user, job));
+                self.plan_in(answered, Event::Known(user, number));
             }
         }
         if let StoreRequest::Fetch { user, after: StoreId(0), .. } = &request
@@ -265,14 +266,18 @@ impl Sim {
         }
     }
 
-    /// Whether the receiver of something that is to be stored comes back just then.
+    /// Whether something is to happen just while this is done: the receiver of what is to be stored comes back, or
+    /// somebody writes to one whose messages are fetched.
     fn is_met(&mut self, request: &StoreRequest) -> bool {
-        let StoreRequest::Put { user, .. } = request else { return false };
         if self.quiet || !self.chance.percent(20) {
             return false;
         }
         let soon = self.chance.millis(0, 100);
-        self.comes_back(user, soon)
+        match request {
+            StoreRequest::Put { user, .. } => self.comes_back(user, soon),
+            StoreRequest::Fetch { after, .. } => *after == StoreId(0),
+            _ => false,
+        }
     }
 
     /// Somebody who is away comes back, to one of the places. Says whether there is one.
