@@ -34,24 +34,28 @@ pub struct Cell {
     application: LinkWaker,
 }
 
+/// In the order in which whoever hands out frames looks at it.
 #[derive(Debug)]
+#[repr(C)]
 struct Incoming {
+    /// Messages that went that way and are not in the node's counter yet.
+    relayed: u64,
     session: Session,
     /// Where its plain messages go. Forgotten soon after the last of them, since it holds on to somebody's cell.
     way: Option<Way<Arc<Cell>>>,
-    /// Messages that went that way and are not in the node's counter yet.
-    relayed: u64,
     /// What the server's application is to judge, once no lock is held.
     asked: Option<(Ticket, RawFrame)>,
 }
 
+/// In the order in which whoever puts something in looks at it.
 #[derive(Debug)]
+#[repr(C)]
 struct Outgoing {
-    outbox: Outbox,
     /// The link that hands out what is put in, and as which of the session's links.
     link: Option<(Generation, Arc<LinkWaker>)>,
     /// That link was woken and has not fetched since: what comes in meanwhile it finds there.
     woken: bool,
+    outbox: Outbox,
 }
 
 impl Cell {

@@ -20,7 +20,7 @@ use crate::{
     server::{Change, SERVER},
     session::{budget::Budget, lanes::cost},
     time::Instant,
-    wire::{Address, Flags, Kind, RawFrame},
+    wire::{Address, Flags, RawFrame},
 };
 
 /// Members that a slice visits …
@@ -394,25 +394,25 @@ impl<H: Clone> Hub<H> {
         }
         let Some(group) = self.groups.get(id) else { return Progress::Done };
         let echo = |frame: &RawFrame| frame.flags().contains(Flags::ECHO) || broken!(EchoToSender);
-        let sender = from.as_ref().map(|engine| &engine.user);
+        let own = from.as_ref().and_then(|engine| self.people.get(&engine.user));
+        let own = own.map_or(&[][..], |person| &person.devices);
         let most = (COPIES / frames.len().max(1)).clamp(1, SLICE);
         let (mut relayed, mut failures) = (0, Vec::new());
-        let progress = slice(group, after, most, |user, _, handle| {
-            let is_own = Some(user) == sender;
+        let progress = slice(group, after, most, |user, session, handle| {
+            // By session: names are as cold as the members.
+            let is_own = own.iter().any(|login| login.session == session);
             if is_own && !frames.iter().any(echo) {
                 return;
             }
             reach.visit(Whose::Session(handle), |outbox| {
-                for frame in frames.iter().filter(|frame| !is_own || echo(frame)) {
-                    match outbox.offer(now, frame, Kind::Broadcast, *by, None) {
-                        Ok(()) => relayed += 1,
-                        // One whose session ends just now is no member that is online.
-                        Err(Failure::Offline) => {}
-                        // Counted where it was dropped (ESF-326).
-                        Err(_) if frame.is_volatile() => {}
-                        Err(failure) => failures.push(failure),
+                let frames = frames.iter().filter(|frame| !is_own || echo(frame));
+                relayed += outbox.offer_broadcasts(now, frames, *by, |frame, failure| {
+                    // One whose session ends just now is no member that is online; volatile ones were counted where they
+                    // were dropped (ESF-326).
+                    if failure != Failure::Offline && !frame.is_volatile() {
+                        failures.push(failure);
                     }
-                }
+                });
             });
             for failure in failures.drain(..) {
                 self.counters.broadcasts_missed.add(1);

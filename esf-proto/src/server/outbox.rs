@@ -1,5 +1,7 @@
 //! What waits to go out to one client, and what that client waits for. Other sessions reach a session only here.
 
+mod many;
+
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
@@ -36,37 +38,41 @@ const MARKS: u64 = EVENT | STORABLE;
 
 /// The outbox of one session. It outlives the session's links: while the client is away it keeps filling, within its
 /// budget, until the resume window ends.
+///
+/// What goes to thousands finds each of them in no cache, so what every visit looks at lies together, in this order.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Outbox {
-    pub(crate) lanes: Lanes,
-    pub(crate) open: OpenTable,
-    pub(crate) streams_out: StreamsOut,
-    pub(super) streams_in: StreamsIn,
-    /// What `streams_in` holds, beside the session's budget: bounded by its streams and their windows.
-    pub(super) bulk: Budget,
-    /// The link that the streams know.
-    pub(super) linked: Option<Generation>,
-    pub(super) news: Option<Box<News>>,
-    /// What it has to do with the store, if there is one.
-    pub(super) stored: Option<Box<StoredOut>>,
+    pub(super) ended: bool,
+    pub(super) wake: bool,
     /// The last message of the store went out.
     pub(super) drained: bool,
-    shares: Shares,
     pub(super) budget: Arc<Budget>,
+    shares: Shares,
+    pub(crate) lanes: Lanes,
     config: Arc<Config>,
+    /// What it has to do with the store, if there is one.
+    pub(super) stored: Option<Box<StoredOut>>,
+    pub(super) news: Option<Box<News>>,
+    /// The link that the streams know.
+    pub(super) linked: Option<Generation>,
+    pub(crate) streams_out: StreamsOut,
+    pub(super) streams_in: StreamsIn,
+    /// What became of blobs that the client sends, as long as there is no room to say so.
+    untold: VecDeque<Bytes>,
     pub(super) counters: Arc<Counters>,
+
+    pub(crate) open: OpenTable,
+    /// What `streams_in` holds, beside the session's budget: bounded by its streams and their windows.
+    pub(super) bulk: Budget,
     pub(super) owner: Source,
     server: InstanceId,
     queued_queries: usize,
     queued_query_bytes: usize,
-    /// What became of blobs that the client sends, as long as there is no room to say so.
-    untold: VecDeque<Bytes>,
     /// What of the bulk is that of blobs to groups which the client sends.
     pub(super) shared: usize,
     /// The member of a group that has just come to nothing with a blob of the client.
     pub(super) missed: Option<Box<Missed>>,
-    pub(super) ended: bool,
-    pub(super) wake: bool,
 }
 
 impl Outbox {
@@ -135,11 +141,7 @@ impl Outbox {
         }
         // An offer of a blob waits like a question: the window does not hold it back.
         let is_query = matches!(kind, Kind::Query | Kind::Request | Kind::BlobOffer);
-        if self.admit(source, is_query, len).is_err() {
-            // What expired here, while the client was away or slow, makes room.
-            self.withdraw_expired(now);
-            self.admit(source, is_query, len).map_err(|cause| self.busy(cause))?;
-        }
+        self.admit_or_expire(now, source, is_query, len)?;
         let lane = if is_query { Lane::Interactive } else { Lane::Message };
         if is_query {
             self.queued_queries += 1;
@@ -387,6 +389,16 @@ impl Outbox {
         self.lanes.drain()
     }
 
+    #[inline]
+    fn admit_or_expire(&mut self, now: Instant, source: SessionId, is_query: bool, len: usize) -> Result<(), Failure> {
+        if self.admit(source, is_query, len).is_err() {
+            // What expired here, while the client was away or slow, makes room.
+            self.withdraw_expired(now);
+            self.admit(source, is_query, len).map_err(|cause| self.busy(cause))?;
+        }
+        Ok(())
+    }
+
     fn offer_volatile(&mut self, frame: &RawFrame, source: SessionId) -> Result<(), Failure> {
         let (len, cost) = (frame.len(), cost(frame.len()));
         let refused = self.lanes.refuses_volatile(len) || self.has_half_of_volatile(source, len);
@@ -414,13 +426,19 @@ impl Outbox {
         {
             return Err(Cause::Queries);
         }
+        self.charge(source, cost(len))
+    }
+
+    /// Charges for what another source puts in.
+    #[inline]
+    fn charge(&mut self, source: SessionId, cost: usize) -> Result<(), Cause> {
         let lanes = &self.lanes;
         let entries = || {
             let waiting = lanes.iter(Lane::Interactive).chain(lanes.iter(Lane::Message));
             let of_others = waiting.filter(|waiting| waiting.tag != ANSWER);
             of_others.map(|waiting| (SessionId(waiting.tag & !MARKS), waiting.cost))
         };
-        let (cost, queued) = (cost(len), self.budget.used());
+        let queued = self.budget.used();
         if !self.shares.admit(source, cost, queued, self.budget.limit(), entries) {
             return Err(Cause::Share);
         }

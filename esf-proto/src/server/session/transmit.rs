@@ -75,13 +75,13 @@ impl Session {
             }
             let Some(lane) = lane else { return };
             let more = outbox.pop_with(lane, |frame, waiting| {
+                let more = send(&frame);
                 if lane == Lane::Volatile && !broken!(VolatileCounted) {
                     self.budget.release(waiting.cost);
                 } else {
-                    self.hop.hand_out(frame.clone(), waiting.cost, lane == Lane::Message);
+                    self.hop.hand_out(frame, waiting.cost, lane == Lane::Message);
                 }
-                // By reference: a handle that was just written would be waited for if it were moved.
-                send(&frame)
+                more
             });
             if more != Some(true) {
                 return;
