@@ -211,6 +211,15 @@ impl Fanout {
         }
     }
 
+    /// The broadcasts that go together, in their order; none if it is something else.
+    #[must_use]
+    pub fn broadcasts(&self) -> &[RawFrame] {
+        match &self.what {
+            What::Broadcast(broadcast) => &broadcast.frames,
+            _ => &[],
+        }
+    }
+
     fn lane(&self) -> Lane {
         match &self.what {
             What::Broadcast(broadcast) => Lane::Sender(broadcast.by),

@@ -251,10 +251,11 @@ impl Broadcasts {
         self.0.push(Broadcast { by, group, flags: frame.flags(), visited, got, due: None });
     }
 
-    /// A slice of one was carried out: who was visited may be, and who has to be visited in the end was.
+    /// A slice of one, and of others that go `together` with it, was carried out: who was visited may be, and who has to be visited in the end was.
     pub(super) fn carried(
         &mut self,
         number: u32,
+        together: usize,
         visited: &[Rc<Cell>],
         progress: Progress,
         there: &[Rc<Cell>],
@@ -269,7 +270,8 @@ impl Broadcasts {
         let own = |seat: &Seat| by.as_ref().is_some_and(|(engine, _)| engine.user == seat.user);
         if let (Some((engine, _)), None) = (&by, &one.due) {
             // Refused: its sender is told, and nobody else.
-            let refused = visited.len() <= 1 && visited.iter().all(|cell| cell.session.borrow().engine() == engine);
+            let refused =
+                visited.len() <= together && visited.iter().all(|cell| cell.session.borrow().engine() == engine);
             assert!(refused || library.maybe(&engine.user, &group), "{engine:?} is no member of {group}");
             if !library.surely(&engine.user, &group) && refused && progress == Progress::Done {
                 return;
@@ -280,7 +282,9 @@ impl Broadcasts {
         let surely: BTreeSet<SessionId> =
             members.filter(|seat| library.surely(&seat.user, &group)).map(|seat| seat.session).collect();
         let due = one.due.take().map_or(surely.clone(), |due| &due & &surely);
-        for seat in visited.iter().map(Seat::of) {
+        // One of the others may have asked for an echo.
+        let for_it = |seat: &Seat| together == 1 || echo || !own(seat);
+        for seat in visited.iter().map(Seat::of).filter(for_it) {
             assert!(echo || !own(&seat), "{:?} hears itself", seat.user);
             assert!(library.maybe(&seat.user, &group), "{} is no member of {group} and hears", seat.user);
             assert!(one.visited.insert(seat.session), "a member is visited twice");

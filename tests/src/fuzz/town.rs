@@ -54,7 +54,7 @@ pub(super) struct Town {
     fanouts: Fanouts,
     judged: u64,
     /// The broadcasts of the server's application, in order.
-    announcements: VecDeque<(u32, Fanout)>,
+    announcements: VecDeque<Fanout>,
     config: Arc<Config>,
     counters: Arc<Counters>,
 }
@@ -284,25 +284,20 @@ impl Town {
         let frame = self.desk.broadcast(group, number, body).expect("a small frame");
         let fanout = Hub::<Rc<Cell>>::broadcast_of_server(&frame).expect("a broadcast");
         self.broadcasts.made(None, &frame);
-        self.announcements.push_back((number, fanout));
+        self.announcements.push_back(fanout);
     }
 
     /// A slice of what goes to many: of the next in turn, or of what the server's application sent.
     pub(super) fn carry_on(&mut self, announcement: bool) -> bool {
         if announcement {
-            let Some((number, mut fanout)) = self.announcements.pop_front() else { return false };
-            if self.slice(Some(number), &mut fanout) != Progress::Done {
-                self.announcements.push_front((number, fanout));
+            let Some(mut fanout) = self.announcements.pop_front() else { return false };
+            if self.slice(&mut fanout) != Progress::Done {
+                self.announcements.push_front(fanout);
             }
             return true;
         }
         let Some(mut fanout) = self.fanouts.take_next() else { return false };
-        let number = fanout.frame().and_then(|frame| match frame.decode() {
-            Ok(Frame::Broadcast { info_type, .. }) => Some(info_type),
-            Ok(Frame::BlobOffer { .. }) => None,
-            other => panic!("{other:?} goes to many"),
-        });
-        let progress = self.slice(number, &mut fanout);
+        let progress = self.slice(&mut fanout);
         self.fanouts.put_back(fanout, progress);
         true
     }
@@ -312,14 +307,16 @@ impl Town {
         while self.carry_on(false) || self.carry_on(true) {}
     }
 
-    fn slice(&mut self, number: Option<u32>, fanout: &mut Fanout) -> Progress {
+    fn slice(&mut self, fanout: &mut Fanout) -> Progress {
+        let numbers: Vec<u32> = fanout.broadcasts().iter().map(number_of).collect();
         let reach = Recorded { outboxes: self.outboxes(), visited: RefCell::default() };
         let progress = self.hub.carry_on(self.now, fanout, &reach, &mut |_| ());
         let visited = reach.visited.into_inner();
-        if let Some(number) = number {
-            assert!(visited.len() <= SLICE, "{} outputs in a slice", visited.len());
-            self.forget_ended();
-            self.broadcasts.carried(number, &visited, progress, &self.there, &self.library);
+        assert!(visited.len() <= SLICE, "{} outputs in a slice", visited.len());
+        self.forget_ended();
+        for number in &numbers {
+            let together = numbers.len();
+            self.broadcasts.carried(*number, together, &visited, progress, &self.there, &self.library);
         }
         progress
     }
@@ -452,5 +449,12 @@ impl Town {
         {
             self.end(cell, reason);
         }
+    }
+}
+
+fn number_of(frame: &RawFrame) -> u32 {
+    match frame.decode() {
+        Ok(Frame::Broadcast { info_type, .. }) => info_type,
+        other => panic!("{other:?} is no broadcast"),
     }
 }
