@@ -48,6 +48,10 @@ impl Session {
     /// before it was handled. Of a message that this engine does not have, or has confirmed, it changes nothing.
     pub fn confirm(&mut self, now: Instant, id: StoreId) {
         self.tick(now);
+        if self.is_closed() {
+            // Nothing goes out any more: the store brings it again.
+            return;
+        }
         let Some(known) = self.stored.known.get_mut(&id).filter(|known| !known.handled) else { return };
         known.handled = true;
         self.say_confirm(id);

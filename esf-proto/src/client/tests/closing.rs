@@ -10,6 +10,7 @@ use crate::{
     time::Instant,
     wire::{Address, Envelope, Frame, Kind},
 };
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
@@ -129,6 +130,19 @@ fn messages_can_be_pulled_until_closed_was_taken() {
     let mut hand = Hand::online();
     hand.give(&[certain(1), certain(2), close(CloseReason::PushedOut)]);
     assert_eq!(hand.messages().len(), 2, "they were acknowledged");
+}
+
+#[test]
+fn a_stored_message_that_is_handled_after_the_end_leaves_nothing_behind() {
+    let mut hand = Hand::online();
+    let kept = message(&[certain(1)]);
+    hand.give(&[Frame::Stored { envelope: from(SERVER, 9), accepted_at_ms: 1, tries: 0, frame: &kept }]);
+    let stored: Vec<_> = hand.messages().into_iter().filter_map(|message| message.stored).collect();
+    hand.give(&[close(CloseReason::Kicked)]);
+    for stored in &stored {
+        hand.session.confirm(hand.now, stored.id);
+    }
+    assert_eq!((stored.len(), hand.session.queued_bytes()), (1, 0));
 }
 
 #[test]
