@@ -14,8 +14,9 @@ use crate::{Problem, wire};
 
 /// A group that whoever joins first makes.
 const GROUP: &str = "~all";
-/// How long the server has to see that the last connection is there.
-const SETTLE: Duration = Duration::from_millis(300);
+/// How long nothing comes before it begins. All hear who has joined, and who is online about a second after that, and
+/// what the server still has to tell of that is no broadcast.
+const QUIET: Duration = Duration::from_millis(1_500);
 
 /// What one process of the generator is told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,10 +52,15 @@ pub fn run(spec: &BroadcastSpec) -> Result<Outcome, Problem> {
         poll.registry().register(&mut line.stream, Token(at), Interest::READABLE | Interest::WRITABLE)?;
         lines.push(line);
     }
-    std::thread::sleep(SETTLE);
-
     let mut buffer = vec![0; 64 * 1024];
     let mut events = Events::with_capacity(1024);
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < QUIET {
+        if move_bytes(&mut poll, &mut events, &mut lines, &mut buffer)? != (0, false) {
+            quiet_since = Instant::now();
+        }
+    }
+
     let begin = Instant::now();
     let (mut copies, mut sent) = (0, 0);
     let (mut heard, mut heard_at) = (0, begin);
@@ -66,16 +72,7 @@ pub fn run(spec: &BroadcastSpec) -> Result<Outcome, Problem> {
             lines[0].send(more)?;
             sent += more;
         }
-        poll.poll(&mut events, Some(Duration::from_millis(20)))?;
-        for event in &events {
-            let line = &mut lines[event.token().0];
-            if event.is_readable() {
-                copies += line.read(&mut buffer)?;
-            }
-            if event.is_writable() {
-                line.flush()?;
-            }
-        }
+        copies += move_bytes(&mut poll, &mut events, &mut lines, &mut buffer)?.0;
         let now = Instant::now();
         if copies != heard {
             (heard, heard_at) = (copies, now);
@@ -96,6 +93,28 @@ pub fn run(spec: &BroadcastSpec) -> Result<Outcome, Problem> {
             _ => {}
         }
     }
+}
+
+/// Reads and writes what can be read and written now: copies that came, and whether anything did.
+fn move_bytes(
+    poll: &mut Poll,
+    events: &mut Events,
+    lines: &mut [Line],
+    buffer: &mut [u8],
+) -> Result<(usize, bool), Problem> {
+    poll.poll(events, Some(Duration::from_millis(20)))?;
+    let (mut copies, mut some) = (0, false);
+    for event in &*events {
+        let line = &mut lines[event.token().0];
+        if event.is_readable() {
+            copies += line.read(buffer)?;
+            some = true;
+        }
+        if event.is_writable() {
+            line.flush()?;
+        }
+    }
+    Ok((copies, some))
 }
 
 fn open(spec: &BroadcastSpec, at: usize) -> Result<Line, Problem> {
