@@ -1,8 +1,8 @@
 //! One server and its clients in memory, under a virtual clock.
 //!
-//! The server side is the very [`Node`] and [`Conn`]s that a real server runs; the clients are client sessions. What is
-//! simulated is the transport between them: it holds whole messages, and a test may hold, cut or lose them. Nothing
-//! here sleeps.
+//! The server side is the very [`Node`] and [`Conn`](esf_driver::node::Conn)s that a real server runs; the clients are
+//! client sessions. What is simulated is the transport between them: it holds whole messages, and a test may hold, cut
+//! or lose them. Nothing here sleeps.
 
 mod network;
 mod time;

@@ -135,6 +135,7 @@ pub struct Placed {
     pub server: InstanceId,
     /// The time of day; 0 is not told.
     pub wall: UnixMillis,
-    /// What replaces the credential in later logins, empty for nothing. One above [`MAX_TICKET`] is left out (ESF-111).
+    /// What replaces the credential in later logins, empty for nothing. One above
+    /// [`MAX_TICKET`](crate::wire::MAX_TICKET) is left out (ESF-111).
     pub ticket: Bytes,
 }
