@@ -1,10 +1,7 @@
 //! Messages that nobody takes now and that are to be kept: from a sender or from the outbox of somebody who is gone into
 //! the mail, and the outcome back (ESF-331, ESF-351, ESF-352).
 
-use super::{
-    Hub, Party, Passing, Reach, Sender,
-    mail::{Letter, key_of},
-};
+use super::{Hub, Party, Passing, Reach, Sender, mail::Letter};
 use crate::{
     failure::Failure,
     ids::{Engine, InstanceId, SessionId, Source, UserId},
@@ -114,8 +111,10 @@ impl<H: Clone> Hub<H> {
     ) -> Option<HubEvent> {
         let envelope = frame.envelope().ok()?;
         let id = envelope.id;
-        let Some(key) = key_of(&envelope) else { return Some(HubEvent::LookedUp { ticket, id, found: Some(false) }) };
-        match reach.mail(|mail| mail.find(now, party.handle.clone(), ticket, key)) {
+        let Some(sought) = Letter::new(&envelope, frame.kept().into_bytes()) else {
+            return Some(HubEvent::LookedUp { ticket, id, found: Some(false) });
+        };
+        match reach.mail(|mail| mail.find(now, party.handle.clone(), ticket, sought)) {
             Some(true) => None,
             // Too much is under way: as if the store had failed.
             Some(false) => Some(HubEvent::LookedUp { ticket, id, found: None }),

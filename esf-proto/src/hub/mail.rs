@@ -71,7 +71,7 @@ enum Purpose<H> {
     /// A message is to be kept.
     Put { asker: Option<(Source, u64)>, user: UserId, device: Option<DeviceKind>, cost: usize },
     /// A session waits whether a message was kept.
-    Find { handle: H, ticket: Ticket, id: u64 },
+    Find { handle: H, ticket: Ticket, id: u64, user: UserId, device: Option<DeviceKind> },
     /// A page of what waits for a session.
     Fetch { user: UserId, session: SessionId },
     /// What a session had and did not confirm.
@@ -278,8 +278,9 @@ impl<H: Clone> Mail<H> {
     }
 
     /// Looks up whether a message is kept, for a session that waits for it. `false` if too much is under way.
-    pub(super) fn find(&mut self, now: Instant, handle: H, ticket: Ticket, key: StoreKey) -> bool {
-        let purpose = Purpose::Find { handle, ticket, id: key.id.0 };
+    pub(super) fn find(&mut self, now: Instant, handle: H, ticket: Ticket, sought: Letter) -> bool {
+        let Letter { key, user, device, .. } = sought;
+        let purpose = Purpose::Find { handle, ticket, id: key.id.0, user, device };
         self.jobs.ask(now + self.config.store_timeout, purpose, StoreRequest::Find { key }).is_some()
     }
 
@@ -318,12 +319,17 @@ impl<H: Clone> Mail<H> {
                 }
                 self.done(now, &user, job);
             }
-            Purpose::Find { handle, ticket, id } => {
+            Purpose::Find { handle, ticket, id, user, device } => {
                 let found = match answer {
                     Ok(StoreResponse::Found(found)) => Some(found),
                     _ => None,
                 };
                 self.told.push_back(Told::Found { handle, ticket, id, found });
+                if found == Some(true) {
+                    // Whoever put it may never have heard, and its receiver may be online.
+                    self.came(&user, device);
+                    self.advance(now, &user);
+                }
             }
             Purpose::Fetch { user, session } => self.fetched(now, &user, session, answer.ok()),
             Purpose::Tried { user } => self.done(now, &user, job),

@@ -392,6 +392,11 @@ impl Sim {
     pub(super) fn server_closes(&mut self, link: usize, reason: Option<CloseReason>) {
         let name = self.link_name(link);
         self.say(&name, || format!("the server closes: {}", reason.map_or("no reason", |reason| reason.text())));
+        if reason == Some(CloseReason::Kicked) {
+            // Its session is over, also where the client does not hear of it.
+            let engine = self.links[link].engine;
+            self.engines[engine].session_of_server = None;
+        }
         let wire = &self.links[link];
         let of = &self.engines[wire.engine];
         let silent = wire.up_heard.silence(self.now);

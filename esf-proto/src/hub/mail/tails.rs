@@ -30,6 +30,8 @@ pub(super) struct Tail<H> {
     handle: H,
     /// Messages up to this one were fetched.
     after: StoreId,
+    /// The page that was asked for is of no use: it begins behind what is to be fetched again.
+    restarts: bool,
     state: State,
     /// What the outbox got and the client has not confirmed.
     unconfirmed: BTreeSet<StoreId>,
@@ -84,6 +86,7 @@ impl<H: Clone> Mail<H> {
             device: engine.device,
             handle: handle.clone(),
             after: StoreId(0),
+            restarts: false,
             state: State::Through,
             unconfirmed: BTreeSet::new(),
             confirms: Vec::new(),
@@ -118,6 +121,7 @@ impl<H: Clone> Mail<H> {
             let next = self.users.get_mut(user).and_then(|postbox| postbox.tails.first_mut());
             if let Some(next) = next {
                 next.after = StoreId(0);
+                next.restarts = matches!(next.state, State::Fetching { .. });
                 let next = next.session;
                 self.want(user, next);
             }
@@ -247,6 +251,11 @@ impl<H: Clone> Mail<H> {
             .get(user)
             .is_some_and(|postbox| postbox.tails.first().is_some_and(|first| first.session == session));
         let Some(tail) = self.tail(user, session) else { return };
+        if core::mem::take(&mut tail.restarts) {
+            tail.state = State::Through;
+            self.want(user, session);
+            return self.advance(now, user);
+        }
         let again = matches!(tail.state, State::Fetching { again: true });
         let Some(StoreResponse::Messages { messages, more }) = answer else {
             // The login goes on without; later it is asked again.

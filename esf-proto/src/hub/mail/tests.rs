@@ -18,10 +18,13 @@ fn frame(id: u64, user: &str) -> RawFrame {
     certain(&phone("ann"), to(user), id, 1000)
 }
 
-fn put(mail: &mut Mail<u8>, id: u64) -> Result<(), Failure> {
+fn letter(id: u64) -> Letter {
     let frame = frame(id, "bob");
-    let letter = Letter::new(&frame.envelope().unwrap(), frame.bytes().clone()).unwrap();
-    mail.put(at(0), Some(Source::Engine(phone("ann"))), letter)
+    Letter::new(&frame.envelope().unwrap(), frame.bytes().clone()).unwrap()
+}
+
+fn put(mail: &mut Mail<u8>, id: u64) -> Result<(), Failure> {
+    mail.put(at(0), Some(Source::Engine(phone("ann"))), letter(id))
 }
 
 fn requests(mail: &mut Mail<u8>) -> Vec<(JobId, StoreRequest)> {
@@ -126,6 +129,48 @@ fn what_was_not_confirmed_at_the_end_was_tried_unless_it_was_never_handed_out() 
 }
 
 #[test]
+fn who_comes_next_gets_all_again_also_while_a_page_is_under_way() {
+    let mut mail = mail(Config::default());
+    let (bob, desk) = (phone("bob"), Engine { device: DeviceKind(0), ..phone("bob") });
+    open(&mut mail, &bob, SESSION);
+    let first = requests(&mut mail);
+    mail.handle_response(at(1), first[0].0, Ok(page(&[1, 2], false)));
+    open(&mut mail, &desk, SessionId(6));
+    let of_desk = requests(&mut mail);
+    mail.handle_response(at(2), of_desk[0].0, Ok(page(&[1, 2], true)));
+    told(&mut mail);
+    let behind = requests(&mut mail);
+    assert!(matches!(behind[0].1, StoreRequest::Fetch { after: StoreId(2), .. }), "{behind:?}");
+    // The page is on its way when the owner of the first two leaves.
+    mail.close_tail(at(3), &bob.user, SESSION, &[]);
+    let tried = requests(&mut mail);
+    assert!(matches!(tried[..], [(_, StoreRequest::Tried { .. })]), "{tried:?}");
+    mail.handle_response(at(4), behind[0].0, Ok(page(&[3], false)));
+    mail.handle_response(at(4), tried[0].0, Ok(StoreResponse::Done));
+    let again = requests(&mut mail);
+    assert!(matches!(again[..], [(_, StoreRequest::Fetch { after: StoreId(0), .. })]), "{again:?}");
+    mail.handle_response(at(5), again[0].0, Ok(page(&[1, 2, 3], false)));
+    assert_eq!(pages(&told(&mut mail)), [[1, 2, 3]]);
+}
+
+#[test]
+fn what_is_found_is_fetched_for_who_is_there_though_its_put_was_never_answered() {
+    let mut mail = mail(Config::default());
+    open(&mut mail, &phone("bob"), SESSION);
+    let fetch = requests(&mut mail);
+    mail.handle_response(at(1), fetch[0].0, Ok(page(&[], false)));
+    assert!(mail.find(at(2), 3, Ticket::default(), letter(1)));
+    let find = requests(&mut mail);
+    mail.handle_response(at(3), find[0].0, Ok(StoreResponse::Found(false)));
+    assert!(requests(&mut mail).is_empty());
+    assert!(mail.find(at(4), 3, Ticket::default(), letter(1)));
+    let find = requests(&mut mail);
+    mail.handle_response(at(5), find[0].0, Ok(StoreResponse::Found(true)));
+    let fetch = requests(&mut mail);
+    assert!(matches!(fetch[..], [(_, StoreRequest::Fetch { .. })]), "{fetch:?}");
+}
+
+#[test]
 fn confirms_go_to_the_store_together_while_one_is_under_way() {
     let mut mail = mail(Config::default());
     let bob = phone("bob");
@@ -169,7 +214,7 @@ fn what_is_on_its_way_to_the_store_is_charged_to_all_until_it_is_answered() {
 fn a_request_that_is_not_answered_ends_after_its_time_and_its_answer_is_counted() {
     let mut mail = mail(Config::default());
     put(&mut mail, 1).unwrap();
-    assert!(mail.find(at(0), 3, Ticket::default(), StoreKey { user: None, instance: InstanceId(1), id: MessageId(1) }));
+    assert!(mail.find(at(0), 3, Ticket::default(), letter(1)));
     let asked = requests(&mut mail);
     assert!(asked.iter().all(|(job, _)| Mail::<u8>::owns(*job)) && !Mail::<u8>::owns(JobId(1)));
     assert_eq!(mail.poll_timeout(), Some(at(15_000)));
